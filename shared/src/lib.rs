@@ -1,0 +1,12 @@
+//! Lockstep's vocabulary, shared by all of its programs.
+//!
+//! Decides what names, pipeline files, plans, records and subjects look like, and what a log
+//! means. Deliberately knows nothing of NATS, files, clocks or processes: nothing here does I/O.
+
+pub mod codec;
+pub mod id;
+pub mod plan;
+pub mod record;
+pub mod source;
+pub mod subject;
+pub mod time;
