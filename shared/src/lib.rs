@@ -4,6 +4,7 @@
 //! means. Deliberately knows nothing of NATS, files, clocks or processes: nothing here does I/O.
 
 pub mod codec;
+pub mod fold;
 pub mod id;
 pub mod plan;
 pub mod record;
