@@ -11,6 +11,8 @@ mod deadlock;
 mod due;
 mod each_own;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
