@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{BarrierFate, Judged, OwnDecision, RunFold, Scope, cause};
+use super::{BarrierFate, Judged, OwnDecision, RunFold, cause, causes::Scope};
 use crate::{
     id::{BarrierId, PartyName, Sequence, StepIndex, WorkflowName},
     plan::Action,

@@ -6,15 +6,18 @@
 //! coordinator and no target: a reader that is behind computes less, never something different.
 
 mod cause;
+mod causes;
 mod clocks;
 mod deadlock;
 mod due;
 mod each_own;
+mod meeting;
+mod reports;
 mod state;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub use cause::{cut, listed, tail};
 pub use clocks::{Clock, Watch};
@@ -22,9 +25,9 @@ pub use state::*;
 
 use crate::{
     codec::{Entry, Rubbish},
-    id::{BarrierId, Epoch, PartyName, RunKey, Sequence, WorkflowName},
+    id::{BarrierId, RunKey, Sequence, WorkflowName},
     plan::{OnFailure, Plan},
-    record::{CauseSort, Deadline, Record},
+    record::{Deadline, Record},
     subject::{Family, Slot},
     time::{Span, Timestamp},
 };
@@ -371,325 +374,23 @@ impl RunFold {
     }
 
     fn admitted(&mut self, here: Here) -> Judged {
-        match self.admission {
-            Admission::Pending => {
-                self.admission = Admission::Admitted(here.moment);
-                Ok(())
-            }
-            Admission::Admitted(moment) => Err(format!("admitted at #{}", moment.seq).into()),
-            Admission::Refused { seq, .. } => Err(format!("refused at #{seq}").into()),
-        }
-    }
-
-    fn refused(&mut self, here: Here, reason: &str, cancelled: bool) -> Judged {
-        match self.admission {
-            Admission::Pending => {
-                self.admission = Admission::Refused {
-                    seq: here.moment.seq,
-                    reason: reason.to_owned(),
-                    cancelled,
-                };
-                Ok(())
-            }
-            Admission::Admitted(moment) => Err(format!("admitted at #{}", moment.seq).into()),
-            Admission::Refused { seq, .. } => Err(format!("refused at #{seq}").into()),
-        }
-    }
-
-    /// A record in a workflow's own slots.
-    fn reported(&mut self, here: Here, workflow: &WorkflowName, record: &Record) -> Judged {
-        if !matches!(self.admission, Admission::Admitted(_)) {
-            return Err("the run is not admitted".into());
-        }
-        let has_verdict = self.has_verdict(workflow);
-        let went_back = self.is_going_back(workflow);
-        let committed = self.is_committed(workflow);
-        let Some(state) = self.workflows.get_mut(workflow) else {
-            return Err(format!("{workflow} takes no part in this run").into());
-        };
-        let moment = here.moment;
-        if let Record::Joined { instance, version } = record {
-            if here.number <= state.epoch {
-                return Err(format!("epoch {} has joined since", state.epoch).into());
-            }
-            state.epoch = here.number;
-            state.instance = instance.clone();
-            state.version = version.clone();
-            state.joined = Some(moment);
-            state.left = None;
-            state.failed = state.failed.take().filter(|_| has_verdict || went_back);
-            self.notice_all_joined(moment);
-            return Ok(());
-        }
-        check_epoch(record, state.epoch)?;
-        match record {
-            Record::StepStarted { step, attempt, .. } => {
-                if has_verdict {
-                    return Err("it stands above the verdict and is never acted on".into());
-                }
-                state.first_started.get_or_insert(moment.seq);
-                state.steps.insert(
-                    *step,
-                    StepState { started: moment, attempt: *attempt, finished: None, ignored: None },
-                );
-                Ok(())
-            }
-            Record::StepFinished { step, ignored, .. } => {
-                let Some(running) = state.steps.get_mut(step) else {
-                    return Err("that step never started".into());
-                };
-                running.finished = Some(moment);
-                running.ignored = ignored.as_deref().map(|error| cut(error, MAX_IGNORED_BYTES));
-                self.notice_last_step(moment.seq, workflow, *step);
-                Ok(())
-            }
-            Record::Failed { step, error, output, .. } => {
-                state.failed = Some(FailedState { moment, step: *step, error: error.clone() });
-                let cause = self.failed_cause(moment.seq, workflow, *step, error, output);
-                self.blame(Scope::Workflow(workflow.clone()), cause)
-            }
-            Record::RollingBack { .. } if went_back => {
-                state.rolling_back = Some(moment);
-                Ok(())
-            }
-            Record::RolledBack { .. } | Record::RollbackFailed { .. } if went_back => {
-                state.ended = Some(Ended { moment, record: record.clone() });
-                Ok(())
-            }
-            Record::Finalized { .. } if committed => {
-                state.ended = Some(Ended { moment, record: record.clone() });
-                Ok(())
-            }
-            Record::Left { .. } => {
-                state.left = Some(moment);
-                Ok(())
-            }
-            other => Err(format!("{} does not fit what is decided", other.kind()).into()),
-        }
-    }
-
-    fn notice_all_joined(&mut self, moment: Moment) {
-        if self.all_joined.is_none() && self.workflows.values().all(|state| state.epoch > 0) {
-            self.all_joined = Some(moment);
-        }
-    }
-
-    /// A party's Arrived. The first one counts, by whatever incarnation it was written.
-    fn arrived(
-        &mut self,
-        here: Here,
-        barrier: &BarrierId,
-        party: &PartyName,
-        record: &Record,
-    ) -> Judged {
-        let workflows: BTreeSet<PartyName> = self.workflows.keys().map(PartyName::from).collect();
-        let is_workflow = workflows.contains(party);
-        let Some(state) = self.barriers.get_mut(barrier) else {
-            return Err(format!("the plan has no barrier {barrier}").into());
-        };
-        if !state.parties.contains(party) {
-            return Err(format!("{party} is no party of {barrier}").into());
-        }
-        if let Some(earlier) = state.arrivals.get(party) {
-            return Err(format!("it arrived at #{}", earlier.moment.seq).into());
-        }
-        let Record::Arrived { view, by, message, link, .. } = record else {
-            return Err("it is no arrival".into());
-        };
-        let arrival = Arrival {
-            moment: here.moment,
-            by: by.clone(),
-            message: message.clone(),
-            link: link.clone(),
-            view: view.clone(),
-        };
-        state.arrivals.insert(party.clone(), arrival);
-        if is_workflow && state.clock.is_none() {
-            state.clock = Some(here.moment);
-        }
-        if !state.is_open() || self.decision != Decision::Open {
-            return Err("the barrier is not open any more".into());
-        }
-        if state.missing().next().is_none() {
-            state.fate = BarrierFate::Complete { at: here.moment.seq };
-            self.completed(here.moment.seq, barrier);
-        } else if is_workflow {
-            self.notice_deadlock(here.moment.seq, &workflows, party);
-        }
+        self.refuse_second_admission()?;
+        self.admission = Admission::Admitted(here.moment);
         Ok(())
     }
 
-    /// What follows from a complete barrier.
-    fn completed(&mut self, at: Sequence, barrier: &BarrierId) {
-        let plan_only = self.plan().is_some_and(|plan| plan.plan_only);
-        if barrier.is_commit() {
-            self.decision = Decision::Committed { at };
-        } else if barrier.is_prepare() && plan_only {
-            self.decision = Decision::Planned { at };
-        } else {
-            self.notice_last_barrier(at, barrier);
-        }
+    fn refused(&mut self, here: Here, reason: &str, cancelled: bool) -> Judged {
+        self.refuse_second_admission()?;
+        let reason = reason.to_owned();
+        self.admission = Admission::Refused { seq: here.moment.seq, reason, cancelled };
+        Ok(())
     }
 
-    fn notice_deadlock(
-        &mut self,
-        at: Sequence,
-        workflows: &BTreeSet<PartyName>,
-        party: &PartyName,
-    ) {
-        let Some(circle) = deadlock::circle(&self.barriers, workflows, party) else { return };
-        let waiting: BTreeSet<&PartyName> = circle.iter().map(|wait| &wait.waiter).collect();
-        let members = self
-            .workflows
-            .keys()
-            .filter(|name| waiting.contains(&PartyName::from(*name)))
-            .cloned()
-            .collect();
-        let text = deadlock::describe(&circle);
-        let cause = cause::new(at, CauseSort::Deadlock, &text, "");
-        // An arrival at an open barrier of an undecided run: there is somebody to blame it on.
-        let _ = self.blame(Scope::Workflows(members), cause);
-    }
-
-    fn party_failed(
-        &mut self,
-        here: Here,
-        barrier: &BarrierId,
-        party: &PartyName,
-        by: &str,
-        message: &str,
-    ) -> Judged {
-        let declared = self.plan().and_then(|plan| plan.barriers.get(barrier));
-        if !declared.is_some_and(|declared| declared.foreign.contains(party)) {
-            return Err(format!("{party} is no foreign party of {barrier}").into());
+    fn refuse_second_admission(&self) -> Judged {
+        match self.admission {
+            Admission::Pending => Ok(()),
+            Admission::Admitted(moment) => Err(format!("admitted at #{}", moment.seq).into()),
+            Admission::Refused { seq, .. } => Err(format!("refused at #{seq}").into()),
         }
-        match self.barriers.get(barrier).map(|state| &state.fate) {
-            Some(BarrierFate::Open) => {
-                let cause = self.party_failed_cause(here.moment.seq, barrier, party, by, message);
-                self.blame(Scope::Barrier(barrier.clone()), cause)
-            }
-            Some(BarrierFate::Complete { .. }) => {
-                Err("already released; use `lockstep abort`".into())
-            }
-            _ => Err("the barrier is aborted already".into()),
-        }
-    }
-
-    fn deadline_passed(&mut self, here: Here, deadline: &Deadline) -> Judged {
-        let Some(due) = self.clock(deadline) else {
-            return Err("that clock does not run".into());
-        };
-        if here.moment.time < due {
-            return Err(Void::Early(deadline.clone(), due.since(here.moment.time)));
-        }
-        let scope = match deadline {
-            Deadline::Ending => {
-                self.ending_passed = Some(here.moment.seq);
-                return Ok(());
-            }
-            Deadline::Barrier(barrier) => Scope::Barrier(barrier.clone()),
-            Deadline::Join | Deadline::Prepare | Deadline::Run => Scope::Run,
-        };
-        let cause = self.deadline_cause(here.moment.seq, deadline);
-        self.blame(scope, cause)
-    }
-
-    fn agent_lost(
-        &mut self,
-        here: Here,
-        workflow: &WorkflowName,
-        epoch: Epoch,
-        last: Sequence,
-    ) -> Judged {
-        let Some(state) = self.workflows.get(workflow) else {
-            return Err(format!("{workflow} takes no part in this run").into());
-        };
-        if state.epoch != epoch || epoch == 0 {
-            return Err(format!("epoch {epoch} is not the current one ({})", state.epoch).into());
-        }
-        if state.last > last {
-            return Err(format!("it wrote #{} in between", state.last).into());
-        }
-        if state.ended.is_some() {
-            return Err("it has written its last record".into());
-        }
-        let cause = self.lost_cause(here.moment.seq, workflow, epoch);
-        self.blame(Scope::Workflow(workflow.clone()), cause)
-    }
-
-    fn requested(&mut self, here: Here, record: &Record) -> Judged {
-        if self.requests.len() == MAX_REQUESTS {
-            return Err("there are too many requests".into());
-        }
-        self.requests.push(Request {
-            moment: here.moment,
-            number: here.number,
-            record: record.clone(),
-        });
-        match record {
-            Record::AbortRequested { by, reason } => {
-                let text = format!("abort requested by {by}: {reason}");
-                let cause = cause::new(here.moment.seq, CauseSort::Requested, &text, "");
-                self.blame(Scope::Run, cause)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A cause of abort: whom it breaks, if it still can.
-    fn blame(&mut self, scope: Scope, cause: crate::record::Cause) -> Judged {
-        if let Admission::Refused { seq, .. } = self.admission {
-            return Err(format!("the run was refused at #{seq}").into());
-        }
-        if self.is_each_own() {
-            return self.break_own(scope, cause);
-        }
-        match &self.decision {
-            Decision::Open => {
-                self.decision = Decision::Aborted(cause);
-                Ok(())
-            }
-            Decision::Committed { at } => Err(format!("too late: committed at #{at}").into()),
-            Decision::Planned { at } => Err(format!("too late: planned at #{at}").into()),
-            Decision::Aborted(first) => Err(format!("already aborted at #{}", first.at).into()),
-        }
-    }
-
-    /// Whether the verdict that this workflow obeys is recorded.
-    fn has_verdict(&self, workflow: &WorkflowName) -> bool {
-        self.recorded.is_some()
-            || self.workflows.get(workflow).is_some_and(|state| state.outcome.is_some())
-    }
-
-    fn is_going_back(&self, workflow: &WorkflowName) -> bool {
-        matches!(self.decision, Decision::Aborted(_))
-            || self
-                .workflows
-                .get(workflow)
-                .is_some_and(|state| matches!(state.own, OwnDecision::Broken(_)))
-    }
-
-    fn is_committed(&self, workflow: &WorkflowName) -> bool {
-        matches!(self.decision, Decision::Committed { .. })
-            || self
-                .workflows
-                .get(workflow)
-                .is_some_and(|state| matches!(state.own, OwnDecision::Done { .. }))
-    }
-}
-
-/// Whom a cause breaks under `each-own`; under `rollback-all` it is always everybody.
-enum Scope {
-    Run,
-    Barrier(BarrierId),
-    Workflow(WorkflowName),
-    Workflows(BTreeSet<WorkflowName>),
-}
-
-fn check_epoch(record: &Record, current: Epoch) -> Judged {
-    match record.epoch() {
-        Some(epoch) if epoch == current && current > 0 => Ok(()),
-        Some(epoch) => Err(format!("it is of epoch {epoch}; the current one is {current}").into()),
-        None => Err("it names no epoch".into()),
     }
 }

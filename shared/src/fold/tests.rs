@@ -1,13 +1,15 @@
 //! Transcripts: records in, what the log means out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
     codec::Stated,
+    id::Epoch,
     plan::{Action, Barrier, Command, Concurrency, RunCommand, Step, Target, Timeouts, Workflow},
     record::{Cause, CauseSort, Outcome, RunResult},
     source::Source,
+    time::Span,
 };
 
 /// A run's log as a test writes it: every line is one record at the next sequence, a second later.

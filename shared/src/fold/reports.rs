@@ -1,0 +1,126 @@
+//! What a workflow reports in its own slots, and which incarnation is heard.
+
+use super::causes::Scope;
+use super::{
+    Admission, Decision, Ended, FailedState, Here, Judged, MAX_IGNORED_BYTES, Moment, OwnDecision,
+    RunFold, StepState, cut,
+};
+use crate::{
+    id::{Epoch, WorkflowName},
+    record::Record,
+};
+
+impl RunFold {
+    /// A record in a workflow's own slots.
+    pub(super) fn reported(
+        &mut self,
+        here: Here,
+        workflow: &WorkflowName,
+        record: &Record,
+    ) -> Judged {
+        if !matches!(self.admission, Admission::Admitted(_)) {
+            return Err("the run is not admitted".into());
+        }
+        let has_verdict = self.has_verdict(workflow);
+        let went_back = self.is_going_back(workflow);
+        let committed = self.is_committed(workflow);
+        let Some(state) = self.workflows.get_mut(workflow) else {
+            return Err(format!("{workflow} takes no part in this run").into());
+        };
+        let moment = here.moment;
+        if let Record::Joined { instance, version } = record {
+            if here.number <= state.epoch {
+                return Err(format!("epoch {} has joined since", state.epoch).into());
+            }
+            state.epoch = here.number;
+            state.instance = instance.clone();
+            state.version = version.clone();
+            state.joined = Some(moment);
+            state.left = None;
+            state.failed = state.failed.take().filter(|_| has_verdict || went_back);
+            self.notice_all_joined(moment);
+            return Ok(());
+        }
+        check_epoch(record, state.epoch)?;
+        match record {
+            Record::StepStarted { step, attempt, .. } => {
+                if has_verdict {
+                    return Err("it stands above the verdict and is never acted on".into());
+                }
+                state.first_started.get_or_insert(moment.seq);
+                state.steps.insert(
+                    *step,
+                    StepState { started: moment, attempt: *attempt, finished: None, ignored: None },
+                );
+                Ok(())
+            }
+            Record::StepFinished { step, ignored, .. } => {
+                let Some(running) = state.steps.get_mut(step) else {
+                    return Err("that step never started".into());
+                };
+                running.finished = Some(moment);
+                running.ignored = ignored.as_deref().map(|error| cut(error, MAX_IGNORED_BYTES));
+                self.notice_last_step(moment.seq, workflow, *step);
+                Ok(())
+            }
+            Record::Failed { step, error, output, .. } => {
+                state.failed = Some(FailedState { moment, step: *step, error: error.clone() });
+                let cause = self.failed_cause(moment.seq, workflow, *step, error, output);
+                self.blame(Scope::Workflow(workflow.clone()), cause)
+            }
+            Record::RollingBack { .. } if went_back => {
+                state.rolling_back = Some(moment);
+                Ok(())
+            }
+            Record::RolledBack { .. } | Record::RollbackFailed { .. } if went_back => {
+                state.ended = Some(Ended { moment, record: record.clone() });
+                Ok(())
+            }
+            Record::Finalized { .. } if committed => {
+                state.ended = Some(Ended { moment, record: record.clone() });
+                Ok(())
+            }
+            Record::Left { .. } => {
+                state.left = Some(moment);
+                Ok(())
+            }
+            other => Err(format!("{} does not fit what is decided", other.kind()).into()),
+        }
+    }
+
+    fn notice_all_joined(&mut self, moment: Moment) {
+        if self.all_joined.is_none() && self.workflows.values().all(|state| state.epoch > 0) {
+            self.all_joined = Some(moment);
+        }
+    }
+
+    /// Whether the verdict that this workflow obeys is recorded.
+    fn has_verdict(&self, workflow: &WorkflowName) -> bool {
+        self.recorded.is_some()
+            || self.workflows.get(workflow).is_some_and(|state| state.outcome.is_some())
+    }
+
+    fn is_going_back(&self, workflow: &WorkflowName) -> bool {
+        matches!(self.decision, Decision::Aborted(_))
+            || self
+                .workflows
+                .get(workflow)
+                .is_some_and(|state| matches!(state.own, OwnDecision::Broken(_)))
+    }
+
+    fn is_committed(&self, workflow: &WorkflowName) -> bool {
+        matches!(self.decision, Decision::Committed { .. })
+            || self
+                .workflows
+                .get(workflow)
+                .is_some_and(|state| matches!(state.own, OwnDecision::Done { .. }))
+    }
+}
+
+fn check_epoch(record: &Record, current: Epoch) -> Judged {
+    match record.epoch() {
+        Some(epoch) if epoch == current && current > 0 => Ok(()),
+        Some(epoch) => Err(format!("it is of epoch {epoch}; the current one is {current}").into()),
+        None => Err("it names no epoch".into()),
+    }
+}
