@@ -285,3 +285,144 @@ fn belongs(record: &Record, family: &Family) -> bool {
         Record::Closed { .. } => matches!(family, Family::Closed),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::BarrierId;
+
+    fn key() -> RunKey {
+        RunKey { pipeline: "shop".parse().unwrap(), run: "r1".parse().unwrap() }
+    }
+
+    fn coordinator() -> Source {
+        Source::Coordinator("c1".to_owned())
+    }
+
+    fn stored(slot: &Slot, record: &Record, source: &Source) -> RawMessage {
+        let subjects = Subjects::default();
+        let draft =
+            encode(&subjects, &key(), slot, record, source, Timestamp(1), None).expect("it fits");
+        RawMessage {
+            seq: 7,
+            time: Timestamp(9),
+            subject: draft.subject,
+            headers: draft.headers,
+            payload: draft.payload,
+            via: Via::Consumer,
+        }
+    }
+
+    fn rubbish(message: &RawMessage) -> Rubbish {
+        decode(&Subjects::default(), message).unwrap().content.unwrap_err()
+    }
+
+    fn released() -> RawMessage {
+        let slot = Family::BarrierVerdict("BE".parse().unwrap()).slot(2);
+        stored(&slot, &Record::Released { at: 5 }, &coordinator())
+    }
+
+    #[test]
+    fn a_record_is_read_back_as_it_was_written() {
+        let entry = decode(&Subjects::default(), &released()).unwrap();
+        assert_eq!((entry.seq, entry.time, entry.key), (7, Timestamp(9), key()));
+        let stated = entry.content.unwrap();
+        assert_eq!(stated.record, Record::Released { at: 5 });
+        assert_eq!(stated.source, coordinator());
+    }
+
+    #[test]
+    fn a_stored_position_is_a_forgery_whichever_way_it_comes() {
+        for name in ["Nats-Stream", "Nats-Sequence", "Nats-Scheduler"] {
+            let mut message = released();
+            message.headers.push((name.to_owned(), "1".to_owned()));
+            assert!(matches!(rubbish(&message), Rubbish::ForgedPosition(_)), "{name}");
+            message.via = Via::Copy;
+            message.headers.push(("Nats-Stream".to_owned(), STREAM.to_owned()));
+            message.headers.push(("Nats-Sequence".to_owned(), "7".to_owned()));
+            assert!(matches!(rubbish(&message), Rubbish::ForgedPosition(_)), "{name}");
+        }
+        let mut copy = released();
+        copy.via = Via::Copy;
+        copy.headers.push(("Nats-Stream".to_owned(), STREAM.to_owned()));
+        copy.headers.push(("Nats-Sequence".to_owned(), "7".to_owned()));
+        assert!(decode(&Subjects::default(), &copy).unwrap().content.is_ok());
+    }
+
+    #[test]
+    fn a_record_moved_to_another_subject_is_rubbish() {
+        let mut message = released();
+        message.subject = "lockstep.run.shop.r1.barrier.FE.verdict.1".to_owned();
+        assert!(matches!(rubbish(&message), Rubbish::Subject(_)));
+    }
+
+    #[test]
+    fn a_writer_in_another_ones_slot_is_rubbish() {
+        let slot = Family::Verdict.slot(1);
+        let agent = Source::Agent(key().pipeline, "backend".parse().unwrap(), "i".to_owned());
+        let message = stored(&slot, &Record::Committed { at: 5 }, &agent);
+        assert!(matches!(rubbish(&message), Rubbish::Source(_)));
+    }
+
+    #[test]
+    fn a_kind_in_the_wrong_family_is_rubbish() {
+        let commit = Family::BarrierVerdict(BarrierId::commit()).slot(1);
+        let message = stored(&commit, &Record::Released { at: 5 }, &coordinator());
+        assert_eq!(rubbish(&message), Rubbish::Kind("Released"));
+        let message = stored(&Family::Verdict.slot(1), &Record::Admitted {}, &coordinator());
+        assert_eq!(rubbish(&message), Rubbish::Kind("Admitted"));
+    }
+
+    #[test]
+    fn parity_32_another_protocol_is_named_even_if_its_kinds_are_unknown() {
+        let mut message = released();
+        message.payload = serde_json::to_vec(&serde_json::json!({
+            "subject": message.subject, "protocol": 2, "kind": "Reconsidered",
+        }))
+        .unwrap();
+        assert_eq!(rubbish(&message), Rubbish::Protocol(2));
+    }
+
+    #[test]
+    fn a_server_reply_in_a_slot_is_rubbish() {
+        for payload in [&br#"{"stream":"LOCKSTEP","seq":3}"#[..], b"", b"\xff\xfe", b"[]", b"null"]
+        {
+            let mut message = released();
+            message.payload = payload.to_vec();
+            assert!(matches!(rubbish(&message), Rubbish::Body(_)));
+            message.headers.clear();
+            assert!(matches!(rubbish(&message), Rubbish::Header(_)));
+        }
+    }
+
+    #[test]
+    fn a_record_over_its_size_is_refused_before_it_is_sent() {
+        let reason = "x".repeat(MAX_RECORD_BYTES);
+        let record = Record::Refused { reason, cancelled: false };
+        let slot = Family::Admission.slot(1);
+        let refused = encode(
+            &Subjects::default(),
+            &key(),
+            &slot,
+            &record,
+            &coordinator(),
+            Timestamp(1),
+            None,
+        );
+        assert!(refused.is_err_and(|error| error.kind == "Refused"));
+    }
+
+    #[test]
+    fn damaged_bytes_never_panic() {
+        let good = released();
+        for at in 0..good.payload.len() {
+            for flip in [1, 0x20, 0x80] {
+                let mut message = good.clone();
+                message.payload[at] ^= flip;
+                let _ = decode(&Subjects::default(), &message);
+                message.payload.truncate(at);
+                let _ = decode(&Subjects::default(), &message);
+            }
+        }
+    }
+}
