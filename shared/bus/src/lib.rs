@@ -1,1 +1,29 @@
-//! TODO
+//! The log over NATS JetStream: append, read, bundles, beats, connection settings and a
+//! development server.
+//!
+//! Decides how bytes reach the log and come back, and when a reading counts (PROTOCOL sections 2,
+//! 4 and 5). Deliberately does not know what a record means: that is `lockstep_shared::fold`'s
+//! business, and what to do about it the agents' and coordinators'.
+
+pub mod append;
+pub mod beat;
+pub mod bell;
+pub mod bundle;
+pub mod connect;
+pub mod dev_server;
+pub mod follow;
+pub mod history;
+pub mod open;
+pub mod reading;
+pub mod settings;
+pub mod stream;
+
+pub use append::{AppendError, Appended};
+pub use bell::{Bell, Ring};
+pub use connect::{Bus, ConnectError, Denial, Link};
+pub use dev_server::{DevServer, DevServerError};
+pub use follow::{Follow, Follower, Heading};
+pub use history::{Continuity, Landmark, LogState};
+pub use reading::{ReadError, Reading};
+pub use settings::{Connection, ConnectionArgs, SettingsError};
+pub use stream::{StreamOptions, StreamReport};
