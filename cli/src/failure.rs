@@ -1,0 +1,119 @@
+//! What a verb ends with when it cannot do what it was asked: a code, what failed, what to do.
+
+use std::fmt;
+
+use crate::exit::Exit;
+
+/// Why a verb ended early.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The code to exit with.
+    pub(crate) exit: Exit,
+    /// What failed, where and why; its sources are printed behind it.
+    pub(crate) error: anyhow::Error,
+    /// What to do next.
+    pub(crate) help: Option<String>,
+}
+
+/// What a verb gives back.
+pub(crate) type Outcome = Result<Exit, Failure>;
+
+impl Failure {
+    /// A failure with a message of our own.
+    pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, error: anyhow::anyhow!("{message}"), help: None }
+    }
+
+    /// Wrong flags or arguments.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    /// A file, setting or pipeline that is not valid.
+    pub(crate) fn invalid(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Invalid, message)
+    }
+
+    /// Something out of reach.
+    pub(crate) fn unavailable(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Unavailable, message)
+    }
+
+    /// Whoever read standard output has enough: no failure that anybody should hear of.
+    pub(crate) fn reader_left() -> Self {
+        Self::new(Exit::Done, "the reader of standard output went away")
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub(crate) fn help(mut self, help: impl fmt::Display) -> Self {
+        self.help = Some(help.to_string());
+        self
+    }
+
+    /// The whole story for standard error: message, sources, help.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::from("error: ");
+        let mut last = String::new();
+        for (depth, source) in self.error.chain().enumerate() {
+            let message = source.to_string();
+            // Some libraries repeat their source's text in their own.
+            if depth > 0 && last.contains(&message) {
+                continue;
+            }
+            if depth > 0 {
+                text.push_str("\n  because: ");
+            }
+            let harmless: Vec<String> = crate::terminal::lines(&message).collect();
+            text.push_str(&harmless.join("\n  "));
+            last = message;
+        }
+        if let Some(help) = &self.help {
+            let harmless: Vec<String> = crate::terminal::lines(help).collect();
+            text.push_str("\n  help: ");
+            text.push_str(&harmless.join("\n        "));
+        }
+        text
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Internal, error, help: None }
+    }
+}
+
+/// Gives an error the code and the words of the verb in which it happened.
+pub(crate) trait OrExit<T> {
+    /// The value, or a failure with this code and this message before the error.
+    fn or_exit(self, exit: Exit, message: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit, message: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            exit,
+            error: error.into().context(message.to_string()),
+            help: None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_why_and_what_next() {
+        let source: Result<(), _> = Err(std::io::Error::other("disk\u{1b}[2J on fire"));
+        let failure = source
+            .or_exit(Exit::Invalid, "cannot read pipeline file a.yaml")
+            .map_err(|failure| failure.help("put it out"))
+            .unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        assert_eq!(
+            failure.text(),
+            "error: cannot read pipeline file a.yaml\n  because: disk[2J on fire\n  help: put it out"
+        );
+    }
+}

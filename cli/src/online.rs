@@ -1,0 +1,101 @@
+//! Reaching NATS: the connection, and errors said so that a person knows what to do.
+
+use std::time::Duration;
+
+use lockstep_bus::{
+    AppendError, Bus, Connection, ConnectionArgs, ReadError, stream::StreamError,
+};
+use tokio::time::Instant;
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, OrExit},
+};
+
+/// How long a verb tries to connect before it says that nobody answers.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long one question to the log may take before the verb gives up.
+pub(crate) const ASK_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long closing a connection may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// When a question that begins now must be answered.
+pub(crate) fn soon() -> Instant {
+    Instant::now() + ASK_LIMIT
+}
+
+/// Resolves flags, environment and context files.
+pub(crate) fn settings(args: &ConnectionArgs) -> Result<Connection, Failure> {
+    Connection::resolve(args).or_exit(Exit::Invalid, "the connection settings are not valid")
+}
+
+/// Connects as one of the command line's verbs.
+pub(crate) async fn connect(args: &ConnectionArgs, verb: &str) -> Result<Bus, Failure> {
+    connect_to(&settings(args)?, verb).await
+}
+
+/// Connects with settings that are resolved already.
+pub(crate) async fn connect_to(connection: &Connection, verb: &str) -> Result<Bus, Failure> {
+    Bus::connect(connection, &format!("lockstep {verb}"), CONNECT_LIMIT)
+        .await
+        .or_exit(Exit::Unavailable, "cannot connect to NATS")
+        .map_err(|failure| failure.help("`lockstep doctor` checks the connection step by step"))
+}
+
+/// Ends a connection in good order.
+pub(crate) async fn close(bus: Bus) {
+    bus.close(CLOSE_LIMIT).await;
+}
+
+/// A reading of the log that failed.
+pub(crate) fn unreadable(error: ReadError) -> Failure {
+    let denied = matches!(error, ReadError::Denied(_));
+    let failure = Failure {
+        exit: Exit::Unavailable,
+        error: anyhow::Error::new(error).context("cannot read the log"),
+        help: None,
+    };
+    failure.help(if denied {
+        "these credentials may not read runs: use credentials of a viewer, operator or submitter"
+    } else {
+        "`lockstep doctor` says whether the server, JetStream and the stream are there"
+    })
+}
+
+/// A record that could not be appended.
+pub(crate) fn unwritten(error: AppendError, what: &str) -> Failure {
+    let in_doubt = error.in_doubt();
+    let help = match &error {
+        AppendError::Denied(_) => {
+            "these credentials may not write there: use credentials of the role that does"
+        }
+        AppendError::Full { .. } => {
+            "the stream is full: raise its max_bytes, or wait until old runs expire (max_age)"
+        }
+        _ if in_doubt => "it may still be stored: look with `lockstep status` before trying again",
+        _ => "`lockstep doctor` says whether the server, JetStream and the stream are there",
+    };
+    let error = anyhow::Error::new(error).context(format!("cannot record {what}"));
+    Failure { exit: Exit::Unavailable, error, help: None }.help(help)
+}
+
+/// Streams that cannot be used.
+pub(crate) fn unusable(error: StreamError) -> Failure {
+    let help = match &error {
+        StreamError::Absent(_) => {
+            "the coordinator creates it: start lockstep-coordinator, or try `lockstep dev FILE`, \
+             which brings everything with it"
+        }
+        StreamError::Mismatch { .. } => {
+            "another program made a stream of that name: remove or rename it, or correct the \
+             fields that differ"
+        }
+        StreamError::NoJetStream(_) => "start nats-server with `-js`, or enable JetStream for this account",
+        StreamError::Denied(_) => "these credentials may not ask for the stream's state",
+        StreamError::Failed(_) => "try again; `lockstep doctor` checks step by step",
+    };
+    let error = anyhow::Error::new(error).context("the stream cannot be used");
+    Failure { exit: Exit::Unavailable, error, help: None }.help(help)
+}
