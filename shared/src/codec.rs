@@ -43,7 +43,7 @@ pub enum Via {
 }
 
 /// A message of the log, judged by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// Its position in the stream.
     pub seq: Sequence,
@@ -58,7 +58,7 @@ pub struct Entry {
 }
 
 /// A valid record with who stated it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Stated {
     /// The event's id: `ce-id`.
     pub event: String,
