@@ -153,3 +153,13 @@ fn every_section_of_the_protocol_that_the_code_cites_exists() {
     }
     no_findings("cited sections that docs/protocol.md does not have", &found);
 }
+
+#[test]
+fn every_path_in_the_architecture_exists() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let paths = quoted.filter(|text| text.contains('/') && !text.contains([' ', '<', '*']));
+    let missing: Vec<String> =
+        paths.filter(|path| !root().join(path).exists()).map(str::to_owned).collect();
+    no_findings("paths in ARCHITECTURE.md that do not exist", &missing);
+}
