@@ -160,6 +160,11 @@ impl Subjects {
         format!("{}.run.*.{run}.>", self.prefix)
     }
 
+    /// The plan of the run of this id, whatever its pipeline.
+    pub fn plan_of_any_pipeline(&self, run: &RunId) -> String {
+        format!("{}.run.*.{run}.plan", self.prefix)
+    }
+
     /// Every plan of one pipeline.
     pub fn plans_of(&self, pipeline: &PipelineName) -> String {
         format!("{}.run.{pipeline}.*.plan", self.prefix)
