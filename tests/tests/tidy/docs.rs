@@ -163,3 +163,25 @@ fn every_path_in_the_architecture_exists() {
         paths.filter(|path| !root().join(path).exists()).map(str::to_owned).collect();
     no_findings("paths in ARCHITECTURE.md that do not exist", &missing);
 }
+
+#[test]
+fn every_acceptance_case_has_a_test_with_its_number() {
+    let cases = fs::read_to_string(root().join("docs/parity.md")).unwrap();
+    let mut missing: BTreeSet<u32> = cases
+        .lines()
+        .filter_map(|line| line.split_once(". "))
+        .filter(|(_, text)| !text.starts_with("*(Kubernetes targets, not there yet)*"))
+        .filter_map(|(number, _)| number.parse().ok())
+        .collect();
+    assert!(missing.len() >= 32, "the cases are no longer found in docs/parity.md");
+    for file in files().iter().filter(|file| file.ends_with(".rs")) {
+        for name in file.text.split("fn parity_").skip(1) {
+            let numbers = name.split('_').map_while(|part| part.parse::<u32>().ok());
+            for number in numbers {
+                missing.remove(&number);
+            }
+        }
+    }
+    let missing: Vec<String> = missing.iter().map(|number| format!("case {number}")).collect();
+    no_findings("cases of docs/parity.md without a test named `parity_NN_...`", &missing);
+}
