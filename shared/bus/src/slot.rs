@@ -1,0 +1,360 @@
+//! Filling one write-once slot, of either stream, until it is known what it holds.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bytes::Bytes;
+use lockstep_shared::{codec::RawMessage, id::Sequence};
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use crate::{
+    append::AppendError,
+    connect::Bus,
+    inbox::AskError,
+    reading::{Query, ReadError},
+    wire,
+};
+
+/// The shortest and longest pause between two attempts (PROTOCOL section 4).
+const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// How long one attempt waits for its acknowledgement before the same bytes are sent again.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// How far a follower may lag behind what the leader acknowledged (PROTOCOL section 4).
+const LAG: Duration = Duration::from_secs(5);
+
+/// How soon a lagging follower is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What is to stand in a slot.
+pub(crate) struct SlotWrite<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) subject: &'a str,
+    /// The message id of the first attempts.
+    pub(crate) event: &'a str,
+    /// All headers but the message id.
+    pub(crate) headers: &'a [(String, String)],
+    pub(crate) payload: &'a [u8],
+}
+
+/// What stands in it.
+pub(crate) enum Holds {
+    Ours(Sequence),
+    Other(RawMessage),
+}
+
+/// What one attempt says about the slot.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    Stored(Sequence),
+    /// A message of this id was stored before, at this position.
+    Duplicate(Sequence),
+    Taken,
+    Full(String),
+    /// Not now.
+    NotYet(String),
+    /// Never.
+    Never(String),
+}
+
+/// What the attempts so far leave open.
+#[derive(Default)]
+struct Attempts {
+    /// Whether one of them may have arrived without our knowing.
+    doubt: bool,
+    last: Option<Failure>,
+}
+
+enum Failure {
+    Full(String),
+    NobodyThere,
+    Other(String),
+}
+
+impl Bus {
+    /// Publishes until it is known what the slot holds; `ours` recognises what we wrote.
+    pub(crate) async fn fill_slot(
+        &self,
+        write: &SlotWrite<'_>,
+        ours: impl Fn(&RawMessage) -> bool,
+        until: Instant,
+    ) -> Result<Holds, AppendError> {
+        let mut message_id = write.event.to_owned();
+        let mut attempts = Attempts::default();
+        let mut pauses = pauses();
+        loop {
+            match self.publish_once(write, &message_id, until).await {
+                Ok(Answer::Stored(seq)) => return Ok(Holds::Ours(seq)),
+                Ok(Answer::Taken) => match self.read_back(write, until).await? {
+                    Some(stored) => return Ok(judged(stored, &ours)),
+                    None => attempts.note("the slot is taken, but no server shows by what"),
+                },
+                Ok(Answer::Duplicate(seq)) => match self.find_duplicate(write, seq, until).await? {
+                    Some(stored) => return Ok(judged(stored, &ours)),
+                    None => {
+                        tracing::warn!(
+                            subject = write.subject,
+                            seq,
+                            "this message id was used elsewhere; publishing under a fresh one"
+                        );
+                        message_id = uuid::Uuid::now_v7().to_string();
+                        continue;
+                    }
+                },
+                Ok(Answer::Full(reason)) => attempts.last = Some(Failure::Full(reason)),
+                Ok(Answer::NotYet(reason)) => attempts.note(&reason),
+                Ok(Answer::Never(reason)) => {
+                    return Err(AppendError::Refused { subject: write.subject.to_owned(), reason });
+                }
+                Err(error) => attempts.fail(write, error)?,
+            }
+            let pause = pauses.next().unwrap_or(PAUSES.1);
+            if Instant::now() + pause >= until {
+                return Err(attempts.give_up(write));
+            }
+            tracing::debug!(subject = write.subject, ?pause, "not appended yet; trying again");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn publish_once(
+        &self,
+        write: &SlotWrite<'_>,
+        message_id: &str,
+        until: Instant,
+    ) -> Result<Answer, AskError> {
+        let headers = headers(write, message_id)?;
+        let payload = Bytes::copy_from_slice(write.payload);
+        let until = until.min(Instant::now() + ATTEMPT);
+        let answer = self.ask(write.subject, Some(headers), payload, until).await?;
+        Ok(judge(&answer, write.stream))
+    }
+
+    /// What the slot holds, once a server shows it; a follower may lag.
+    async fn read_back(
+        &self,
+        write: &SlotWrite<'_>,
+        until: Instant,
+    ) -> Result<Option<RawMessage>, AppendError> {
+        let until = until.min(Instant::now() + LAG);
+        loop {
+            let found = self.look(write, &Query::Last(write.subject), until).await?;
+            if found.is_some() || Instant::now() + ASK_AGAIN >= until {
+                return Ok(found);
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
+    /// What the slot holds, or `None` if the message of this id stands elsewhere. The position in
+    /// the acknowledgement settles it, however far the answering server lags.
+    async fn find_duplicate(
+        &self,
+        write: &SlotWrite<'_>,
+        seq: Sequence,
+        until: Instant,
+    ) -> Result<Option<RawMessage>, AppendError> {
+        let until = until.min(Instant::now() + LAG);
+        loop {
+            if let Some(stored) = self.look(write, &Query::Last(write.subject), until).await? {
+                return Ok(Some(stored));
+            }
+            match self.look(write, &Query::Sequence(seq), until).await? {
+                Some(stored) if stored.subject != write.subject => return Ok(None),
+                Some(stored) => return Ok(Some(stored)),
+                None if Instant::now() + ASK_AGAIN >= until => return Ok(None),
+                None => tokio::time::sleep(ASK_AGAIN).await,
+            }
+        }
+    }
+
+    /// One direct get; only a refusal is an error, since the record may well be stored.
+    async fn look(
+        &self,
+        write: &SlotWrite<'_>,
+        query: &Query<'_>,
+        until: Instant,
+    ) -> Result<Option<RawMessage>, AppendError> {
+        let subject = write.subject.to_owned();
+        match self.direct_get(write.stream, query, until).await {
+            Ok(found) => Ok(found),
+            Err(ReadError::Denied(denial)) => Err(AppendError::InDoubt {
+                subject,
+                reason: format!("the slot is taken, but {denial}"),
+            }),
+            Err(error) => {
+                tracing::debug!(subject, %error, "cannot look at the slot yet");
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn judged(stored: RawMessage, ours: impl Fn(&RawMessage) -> bool) -> Holds {
+    if ours(&stored) { Holds::Ours(stored.seq) } else { Holds::Other(stored) }
+}
+
+impl Attempts {
+    fn note(&mut self, reason: &str) {
+        self.last = Some(Failure::Other(reason.to_owned()));
+    }
+
+    /// Takes note of an attempt without an answer; an error if trying again is of no use.
+    fn fail(&mut self, write: &SlotWrite<'_>, error: AskError) -> Result<(), AppendError> {
+        let subject = write.subject.to_owned();
+        self.doubt |= error.may_have_arrived();
+        match error {
+            AskError::Denied(denial) => return Err(AppendError::Denied { subject, denial }),
+            AskError::TooLarge { bytes, limit } => {
+                return Err(AppendError::TooLarge { subject, bytes, limit });
+            }
+            AskError::Closed | AskError::Unsendable(_) => {
+                self.note(&error.to_string());
+                return Err(self.give_up(write));
+            }
+            AskError::NobodyThere(_) => self.last = Some(Failure::NobodyThere),
+            AskError::TimedOut | AskError::Disconnected | AskError::NotConnected => {
+                self.note(&error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&self, write: &SlotWrite<'_>) -> AppendError {
+        let subject = write.subject.to_owned();
+        let stream = write.stream.to_owned();
+        match &self.last {
+            last if self.doubt => AppendError::InDoubt {
+                subject,
+                reason: match last {
+                    Some(Failure::Full(reason) | Failure::Other(reason)) => reason.clone(),
+                    Some(Failure::NobodyThere) => "no stream answers any more".to_owned(),
+                    None => "no answer".to_owned(),
+                },
+            },
+            Some(Failure::Full(reason)) => {
+                AppendError::Full { subject, stream, reason: reason.clone() }
+            }
+            Some(Failure::NobodyThere) => AppendError::NoStream { subject, stream },
+            Some(Failure::Other(reason)) => {
+                AppendError::Refused { subject, reason: reason.clone() }
+            }
+            None => AppendError::Refused { subject, reason: "there was no time".to_owned() },
+        }
+    }
+}
+
+fn pauses() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(PAUSES.0)
+        .with_max_delay(PAUSES.1)
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+fn headers(write: &SlotWrite<'_>, message_id: &str) -> Result<HeaderMap, AskError> {
+    let mut headers = HeaderMap::new();
+    let id = (wire::MESSAGE_ID, message_id);
+    let given = write.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    for (name, value) in given.chain([id]) {
+        let unsendable = || AskError::Unsendable(format!("the header {name:?} cannot be sent"));
+        let name: HeaderName = name.parse().map_err(|_| unsendable())?;
+        let value: HeaderValue = value.parse().map_err(|_| unsendable())?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+#[derive(Deserialize)]
+struct PubAck {
+    #[serde(default)]
+    stream: String,
+    #[serde(default)]
+    seq: Sequence,
+    #[serde(default)]
+    duplicate: bool,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+/// What the acknowledgement says; anything odd about it is no acknowledgement.
+fn judge(answer: &Message, stream: &str) -> Answer {
+    let Ok(ack) = serde_json::from_slice::<PubAck>(&answer.payload) else {
+        return Answer::NotYet("what answered is no stream".to_owned());
+    };
+    if let Some(error) = ack.error {
+        return judge_error(error);
+    }
+    if ack.stream != stream || ack.seq == 0 {
+        return Answer::NotYet(format!("stream {:?} answered instead of {stream}", ack.stream));
+    }
+    if ack.duplicate { Answer::Duplicate(ack.seq) } else { Answer::Stored(ack.seq) }
+}
+
+/// The server has one code for several refusals; only its words tell them apart.
+fn judge_error(error: ApiError) -> Answer {
+    let ApiError { err_code, description } = error;
+    match err_code {
+        10077 if description.contains("per subject") => Answer::Taken,
+        // Store failed (by size), account limits, storage limits.
+        10077 | 10002 | 10028 | 10047 => Answer::Full(description),
+        10054 => Answer::Never(description),
+        _ => Answer::NotYet(format!("{description} ({err_code})")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge_text(text: &str) -> Answer {
+        let message = Message {
+            subject: "x".into(),
+            reply: None,
+            payload: Bytes::copy_from_slice(text.as_bytes()),
+            headers: None,
+            status: None,
+            description: None,
+            length: 0,
+        };
+        judge(&message, "LOCKSTEP")
+    }
+
+    #[test]
+    fn the_same_error_code_means_taken_or_full_by_its_words() {
+        let taken = r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages per subject exceeded"}}"#;
+        assert_eq!(judge_text(taken), Answer::Taken);
+        let full =
+            r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#;
+        assert_eq!(judge_text(full), Answer::Full("maximum bytes exceeded".to_owned()));
+    }
+
+    #[test]
+    fn only_this_stream_acknowledges() {
+        assert_eq!(judge_text(r#"{"stream":"LOCKSTEP","seq":3}"#), Answer::Stored(3));
+        let duplicate = r#"{"stream":"LOCKSTEP","seq":3,"duplicate":true}"#;
+        assert_eq!(judge_text(duplicate), Answer::Duplicate(3));
+        for odd in [r#"{"stream":"OTHER","seq":3}"#, r#"{"stream":"LOCKSTEP"}"#, "", "[]", "ok"] {
+            assert!(matches!(judge_text(odd), Answer::NotYet(_)), "{odd}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_from_50_ms_to_about_a_second() {
+        let pauses: Vec<Duration> = pauses().take(20).collect();
+        assert!(pauses[0] >= PAUSES.0 && pauses[0] <= PAUSES.0 * 2);
+        assert!(pauses.iter().all(|pause| *pause <= PAUSES.1 * 2));
+        assert!(pauses[19] >= PAUSES.1);
+    }
+}
