@@ -69,19 +69,25 @@ impl RunReader {
         }
     }
 
-    /// Reads to the present end; the records on the way, with what each changed.
-    pub(crate) async fn catch_up(&mut self) -> Result<Vec<(Entry, Effect)>, Failure> {
+    /// Reads to the present end, and shows each record on the way with the state that it made.
+    pub(crate) async fn catch_up_with(
+        &mut self,
+        mut show: impl FnMut(&Entry, &Effect, &RunFold),
+    ) -> Result<(), Failure> {
         let limit = Instant::now() + ASK_LIMIT;
-        let mut entries = Vec::new();
         loop {
             match timeout_at(limit, self.next()).await {
-                Ok(Some(News::Entry(entry, effect))) => entries.push((*entry, effect)),
-                Ok(Some(News::CaughtUp)) => return Ok(entries),
-                Ok(Some(News::Trouble(_))) => {}
-                Ok(Some(News::WentBack(_))) => entries.clear(),
+                Ok(Some(News::Entry(entry, effect))) => show(&entry, &effect, &self.fold),
+                Ok(Some(News::CaughtUp)) => return Ok(()),
+                Ok(Some(News::Trouble(_) | News::WentBack(_))) => {}
                 Ok(None) | Err(_) => return Err(self.unreadable()),
             }
         }
+    }
+
+    /// Reads to the present end.
+    pub(crate) async fn catch_up(&mut self) -> Result<(), Failure> {
+        self.catch_up_with(|_, _, _| {}).await
     }
 
     /// Reads on until `wanted` says so or the time is over; whether it did.

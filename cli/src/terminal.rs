@@ -104,6 +104,35 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = String> {
     text.lines().map(line)
 }
 
+/// Text drawn with colour, of which only line breaks and colour reach a terminal.
+pub(crate) fn harmless_ansi(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let colour = colour_sequence(rest);
+        if colour > 0 {
+            safe.push_str(&rest[..colour]);
+            rest = &rest[colour..];
+            continue;
+        }
+        if c == '\n' || !steers(c) {
+            safe.push(c);
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    safe
+}
+
+/// How long the sequence that only sets colour is at the beginning of a text; 0 if there is none.
+fn colour_sequence(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\u{1b}[") else { return 0 };
+    let end = parameters.find(|c: char| !(c.is_ascii_digit() || c == ';'));
+    match end.filter(|end| parameters[*end..].starts_with('m')) {
+        Some(end) => 2 + end + 1,
+        None => 0,
+    }
+}
+
 /// JSON text in which whatever could steer a terminal is written as an escape.
 ///
 /// serde_json escapes the control characters that JSON forbids; these are the others.
@@ -127,6 +156,12 @@ mod tests {
     fn others_text_cannot_steer_a_terminal() {
         assert_eq!(line("a\u{1b}[31mred\u{7}\r\nnext\u{9b}2J\u{202e}x\n"), "a[31mred next2Jx");
         assert_eq!(lines("one\u{8}\ntwo").collect::<Vec<_>>(), ["one", "two"]);
+    }
+
+    #[test]
+    fn of_drawn_text_only_colour_is_kept() {
+        let drawn = "\u{1b}[1;31mred\u{1b}[0m\u{1b}[2J\u{1b}]0;title\u{7}\nnext";
+        assert_eq!(harmless_ansi(drawn), "\u{1b}[1;31mred\u{1b}[0m[2J]0;title\nnext");
     }
 
     #[test]

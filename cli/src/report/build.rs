@@ -35,6 +35,7 @@ pub(crate) fn report(fold: &RunFold, heard: &Heard) -> RunReport {
         run: fold.key().run.clone(),
         phase,
         result: closed.map(|closed| closed.result),
+        cancelled: is_cancelled(fold),
         summary: summary(fold, heard, phase),
         submitted_by: fold.submitted_by().map(str::to_owned),
         planned: fold.planned().map(|moment| At(moment.time)),
@@ -84,6 +85,11 @@ fn phase(fold: &RunFold) -> Phase {
         Decision::Open if !fold.is_complete(&BarrierId::prepare()) => Phase::Preparing,
         Decision::Open => Phase::Running,
     }
+}
+
+fn is_cancelled(fold: &RunFold) -> bool {
+    matches!(fold.admission(), Admission::Refused { cancelled: true, .. })
+        || fold.closed().is_some_and(|closed| closed.result == RunResult::Cancelled)
 }
 
 fn decided_by(fold: &RunFold) -> Option<Sequence> {

@@ -19,6 +19,7 @@ use lockstep_shared::{
 use serde::{Serialize, Serializer};
 
 pub(crate) use build::report;
+pub(crate) use text::card;
 
 /// What was heard beside the log.
 #[derive(Debug, Clone, Default)]
@@ -119,6 +120,8 @@ pub(crate) struct RunReport {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) result: Option<RunResult>,
+    /// Whether it was cancelled on request: while it ran, or before it was admitted.
+    pub(crate) cancelled: bool,
     /// One sentence for a person.
     pub(crate) summary: String,
     /// Who submitted it, as claimed.

@@ -1,0 +1,119 @@
+//! Submitting a run: what is looked at before, the plan's slot, and attaching to a run that is
+//! there already.
+
+use lockstep_bus::{Bus, stream::StreamReports};
+use lockstep_shared::{
+    check,
+    id::{RunId, RunKey},
+    plan::{MAX_PLAN_BYTES, Plan},
+    record::Record,
+    source::Source,
+    subject::Family,
+};
+use serde::Serialize;
+
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    online::{soon, unreadable, unusable},
+    output::Show,
+    terminal::Paint,
+    who::claimed,
+    write::{Placed, into_slot},
+};
+
+/// The room that a server's `max_payload` must leave beside a plan (PROTOCOL section 2, sizes).
+const PAYLOAD_RESERVE: usize = 64 * 1024;
+
+/// From this `max_payload` on the sizes of the protocol hold as they are.
+const FULL_PAYLOAD: usize = 1024 * 1024;
+
+/// A run whose plan is in the log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Submitted {
+    /// The run.
+    #[serde(flatten)]
+    pub(crate) key: RunKey,
+    /// Whether it was there already.
+    pub(crate) attached: bool,
+    /// Whether it is the plan that was to be submitted.
+    pub(crate) same_plan: bool,
+}
+
+impl Show for Submitted {
+    fn text(&self, _: Paint) -> String {
+        format!("{}\n", self.key)
+    }
+
+    fn name(&self) -> String {
+        self.key.to_string()
+    }
+}
+
+/// Appends the plan; an id that is in use already attaches to that run.
+pub(crate) async fn submit(bus: &Bus, plan: Plan, run: Option<RunId>) -> Result<Submitted, Failure> {
+    let key = RunKey {
+        pipeline: plan.pipeline.clone(),
+        run: run.clone().unwrap_or_else(RunId::fresh),
+    };
+    let slot = Family::Plan.slot(1);
+    if run.is_some() {
+        let subject = bus.subjects().slot(&key, &slot);
+        let there = bus.get_one(&subject, soon()).await.map_err(unreadable)?;
+        if let Some(entry) = there {
+            return attach(key, &plan, entry.content.map(|stated| stated.record).ok());
+        }
+    }
+    let streams = bus.inspect_streams(soon()).await.map_err(unusable)?;
+    look_at(&plan, &streams, bus.max_payload())?;
+    let by = claimed();
+    let source = Source::Submitter(by.clone());
+    let record = Record::Plan { plan: Box::new(plan.clone()), submitted_by: by };
+    match into_slot(bus, &key, &slot, &record, &source).await? {
+        Placed::Stored(_) => Ok(Submitted { key, attached: false, same_plan: true }),
+        Placed::Taken(entry) => {
+            attach(key, &plan, entry.content.map(|stated| stated.record).ok())
+        }
+    }
+}
+
+fn attach(key: RunKey, plan: &Plan, there: Option<Record>) -> Result<Submitted, Failure> {
+    match there {
+        Some(Record::Plan { plan: known, .. }) => {
+            Ok(Submitted { key, attached: true, same_plan: *known == *plan })
+        }
+        _ => Err(Failure::unavailable(format!(
+            "the run id {} is taken by something that is no plan of this protocol",
+            key.run
+        ))
+        .help("choose another `--run-id`")),
+    }
+}
+
+/// What the log has to offer a plan: room, size and time.
+fn look_at(plan: &Plan, streams: &StreamReports, max_payload: usize) -> Result<(), Failure> {
+    if streams.log.refuses_plans() {
+        return Err(Failure::unavailable(format!(
+            "stream {} is {} % full and takes no new run above 80 %: the rest is for ending what \
+             is open",
+            streams.log.name,
+            streams.log.fill_percent()
+        ))
+        .help("raise its max_bytes, or wait until old runs expire (max_age)"));
+    }
+    let limit = if max_payload < FULL_PAYLOAD {
+        max_payload.saturating_sub(PAYLOAD_RESERVE).min(MAX_PLAN_BYTES)
+    } else {
+        MAX_PLAN_BYTES
+    };
+    let sized = check::size(plan, limit);
+    let kept = check::retention(&plan.timeouts, streams.log.max_age);
+    for finding in [sized, kept] {
+        finding.map_err(|finding| {
+            let help = finding.help.clone();
+            Failure { exit: Exit::Invalid, error: finding.into(), help: Some(help) }
+        })?;
+    }
+    Ok(())
+}

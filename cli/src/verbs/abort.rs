@@ -1,0 +1,120 @@
+//! `abort`: ask for a run to be aborted and rolled back.
+
+use std::time::Duration;
+
+use lockstep_bus::ConnectionArgs;
+use lockstep_shared::{
+    fold::{Decision, Effect, RunFold},
+    record::Record,
+};
+
+use crate::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    find,
+    flags::seconds,
+    online::{close, connect},
+    output::{Format, print, render, say},
+    reader::RunReader,
+    requesting::{Requested, request},
+    verbs::RunArg,
+    who::claimed,
+};
+
+/// Abort a run: everybody in it rolls back.
+///
+/// A run that is already decided does not change: the answer says so and the code is 9. A queued
+/// run is never admitted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    run: RunArg,
+    /// Why; kept in the log, and told to everybody who rolls back
+    #[arg(long, short, value_name = "TEXT")]
+    reason: String,
+    /// Wait until everybody has rolled back and the run is closed
+    #[arg(long)]
+    wait: bool,
+    /// How long `--wait` waits
+    #[arg(long, value_parser = seconds, default_value = "20m", value_name = "DURATION")]
+    timeout: Duration,
+    /// The shape of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(crate) async fn run(args: Args, context: Context) -> Outcome {
+    if args.run.run.is_none() {
+        return Err(Failure::usage("`abort` needs to be told which run")
+            .help("`lockstep ls --open` lists the open runs"));
+    }
+    let bus = connect(&args.connection, "abort").await?;
+    let key = find::run(&bus, args.run.run.as_deref()).await?;
+    let mut reader = RunReader::new(&bus, &key);
+    reader.catch_up().await?;
+    if let Some(text) = too_late(reader.fold()) {
+        let answer = Requested {
+            run: key.to_string(),
+            seq: reader.fold().position(),
+            counted: false,
+            text,
+        };
+        print(&render(&answer, args.output, context.out)?)?;
+        return Ok(Exit::TooLate);
+    }
+    let record = Record::AbortRequested { by: claimed(), reason: args.reason };
+    let (seq, effect) = request(&bus, &mut reader, &record).await?;
+    let (counted, text) = match &effect {
+        Effect::Counted => (true, format!("abort requested (#{seq}); everybody rolls back")),
+        Effect::Void(reason) | Effect::Skipped(reason) => (false, reason.clone()),
+        Effect::Early(..) => (false, "it is not a deadline".to_owned()),
+    };
+    let answer = Requested { run: key.to_string(), seq, counted, text };
+    print(&render(&answer, args.output, context.out)?)?;
+    let exit = match (counted, args.wait) {
+        (false, _) => Exit::TooLate,
+        (true, false) => {
+            say(&format!("`lockstep status {key} --watch` shows the rollback"));
+            Exit::Done
+        }
+        (true, true) => wait(&mut reader, args.timeout).await?,
+    };
+    drop(reader);
+    close(bus).await;
+    Ok(exit)
+}
+
+async fn wait(reader: &mut RunReader, timeout: Duration) -> Outcome {
+    if !reader.until(timeout, |fold| fold.closed().is_some()).await? {
+        let key = reader.fold().key();
+        say(&format!("{key} is not closed yet; `lockstep status {key} --watch` goes on watching"));
+        return Ok(Exit::GaveUp);
+    }
+    let result = reader.fold().closed().map(|closed| closed.result);
+    Ok(match result.map(Exit::of) {
+        // What was asked for: cancelled, or refused before it began.
+        Some(Exit::Cancelled | Exit::Unavailable | Exit::Failed) | None => Exit::Done,
+        Some(other) => other,
+    })
+}
+
+/// Why an abort would change nothing.
+fn too_late(fold: &RunFold) -> Option<String> {
+    if let Some(closed) = fold.closed() {
+        return Some(format!("too late: the run is closed (#{})", closed.moment.seq));
+    }
+    match fold.decision() {
+        Decision::Committed { at } => Some(format!("too late: committed at #{at}")),
+        Decision::Planned { at } => Some(format!("too late: planned at #{at}")),
+        Decision::Aborted(cause) => {
+            Some(format!("already aborted at #{}: {}", cause.at, cause.text))
+        }
+        Decision::Open if fold.plan().is_some() && fold.is_decided() => {
+            Some("too late: every workflow is decided".to_owned())
+        }
+        Decision::Open => None,
+    }
+}

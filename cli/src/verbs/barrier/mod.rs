@@ -1,0 +1,119 @@
+//! `barrier arrive|wait|fail`: take part in a run as a foreign party, or wait for one.
+//!
+//! Reads as a foreign party does: the republished copies are a bell, and a direct get over the
+//! filter is the reading. No consumer, so it works from an account of its own.
+
+mod run_of;
+mod standing;
+mod verbs;
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use lockstep_bus::ConnectionArgs;
+use lockstep_shared::id::{BarrierId, PartyName, PipelineName};
+
+use crate::{context::Context, failure::Outcome, flags::seconds, output::Format};
+
+/// Take part in a run as a foreign party: arrive at a barrier, wait for it, or fail it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// State that a foreign party stands at a barrier: an approval
+    ///
+    /// May come early: a barrier's clock starts with the first workflow that arrives.
+    Arrive(Arrive),
+    /// Wait until a barrier is released or aborted
+    ///
+    /// Exits with 0 if it is released and 4 if it is aborted, with the cause on standard error.
+    Wait(Wait),
+    /// State that a foreign party says no: the run is aborted and everybody rolls back
+    ///
+    /// An approval can be withdrawn this way until the barrier is released.
+    Fail(Fail),
+}
+
+#[derive(Debug, clap::Args)]
+struct Arrive {
+    #[command(flatten)]
+    meeting: Meeting,
+    /// Who arrives: a foreign party of the barrier
+    #[arg(long, value_name = "PARTY")]
+    party: PartyName,
+    #[command(flatten)]
+    words: Words,
+    /// Then wait until the barrier is released or aborted
+    #[arg(long)]
+    wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Wait {
+    #[command(flatten)]
+    meeting: Meeting,
+    /// Who waits: a party of the run; needed with `--pipeline`
+    #[arg(long, value_name = "PARTY", required_unless_present = "run")]
+    party: Option<PartyName>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Fail {
+    #[command(flatten)]
+    meeting: Meeting,
+    /// Who says no: a foreign party of the barrier
+    #[arg(long, value_name = "PARTY")]
+    party: PartyName,
+    #[command(flatten)]
+    words: Words,
+}
+
+/// What a party says beside its yes or no.
+#[derive(Debug, clap::Args)]
+struct Words {
+    /// What to tell everybody; `fail` needs it
+    #[arg(long, short, value_name = "TEXT")]
+    message: Option<String>,
+    /// Where to read more
+    #[arg(long, value_name = "URL")]
+    link: Option<String>,
+    /// Who says so [default: LOCKSTEP_USER, else user@host]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+/// Which barrier of which run.
+#[derive(Debug, clap::Args)]
+struct Meeting {
+    /// The barrier's identifier
+    barrier: BarrierId,
+    /// The run: RUN or PIPELINE/RUN
+    #[arg(long, value_name = "RUN", required_unless_present = "pipeline")]
+    run: Option<String>,
+    /// The pipeline, whose one open run is meant
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<PipelineName>,
+    /// Wait until there is such a run
+    #[arg(long)]
+    wait_for_run: bool,
+    /// How long to wait, for the run and for the barrier together [default: without end]
+    #[arg(long, value_parser = seconds, value_name = "DURATION")]
+    timeout: Option<Duration>,
+    /// The shape of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+pub(crate) async fn run(args: Args, context: Context) -> Outcome {
+    match args.what {
+        What::Arrive(args) => verbs::arrive(args, context).await,
+        What::Wait(args) => verbs::wait(args, context).await,
+        What::Fail(args) => verbs::fail(args, context).await,
+    }
+}

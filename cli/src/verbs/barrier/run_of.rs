@@ -1,0 +1,214 @@
+//! Which run a party means, and whether it is a party of the barrier there.
+
+use std::time::Duration;
+
+use lockstep_bus::Bus;
+use lockstep_shared::{
+    codec::Rubbish,
+    id::{BarrierId, PartyName, PipelineName, RunId, RunKey},
+    plan::Plan,
+    record::Record,
+    subject::Family,
+};
+use tokio::time::{Instant, sleep};
+
+use super::Meeting;
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    find::{nearest, parse_key},
+    online::{ASK_LIMIT, soon, unreadable},
+    output::say,
+};
+
+/// How long a coordinator may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long a follower may lag behind a plan that was just stored.
+const LAG_LIMIT: Duration = Duration::from_secs(2);
+
+/// The pause before a question is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Finds the run and reads its plan once.
+pub(super) async fn run_of(
+    bus: &Bus,
+    meeting: &Meeting,
+    party: Option<&PartyName>,
+    until: Option<Instant>,
+) -> Result<(RunKey, Plan), Failure> {
+    let mut told = false;
+    loop {
+        let missing = match look(bus, meeting, party).await {
+            Ok(found) => return Ok(found),
+            Err(missing) => missing,
+        };
+        if !meeting.wait_for_run || !missing.may_come {
+            return Err(missing.failure);
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            let failure = Failure::new(Exit::GaveUp, "gave up waiting for the run to begin");
+            return Err(failure.help(missing.failure.error));
+        }
+        if !told {
+            say(&format!("waiting for the run: {}", missing.failure.error));
+            told = true;
+        }
+        sleep(ASK_AGAIN).await;
+    }
+}
+
+/// There is no such run, now.
+struct Missing {
+    failure: Failure,
+    may_come: bool,
+}
+
+impl From<Failure> for Missing {
+    fn from(failure: Failure) -> Self {
+        Self { failure, may_come: false }
+    }
+}
+
+fn not_yet(failure: Failure) -> Missing {
+    Missing { failure, may_come: true }
+}
+
+async fn look(
+    bus: &Bus,
+    meeting: &Meeting,
+    party: Option<&PartyName>,
+) -> Result<(RunKey, Plan), Missing> {
+    let key = match (&meeting.run, &meeting.pipeline) {
+        (Some(run), pipeline) => named(bus, run, pipeline.as_ref()).await?,
+        (None, Some(pipeline)) => the_open_run(bus, pipeline, party).await?,
+        (None, None) => return Err(Failure::usage("give `--run` or `--pipeline`").into()),
+    };
+    let plan = plan(bus, &key).await?;
+    Ok((key, plan))
+}
+
+async fn named(
+    bus: &Bus,
+    run: &str,
+    pipeline: Option<&PipelineName>,
+) -> Result<RunKey, Missing> {
+    if let Some(key) = parse_key(run) {
+        return Ok(key);
+    }
+    let run: RunId = run.parse().map_err(|error| Failure::usage(format!("--run: {error}")))?;
+    if let Some(pipeline) = pipeline {
+        return Ok(RunKey { pipeline: pipeline.clone(), run });
+    }
+    let filter = [bus.subjects().plan_of_any_pipeline(&run)];
+    let reading = bus.read(&filter, 0, soon()).await.map_err(unreadable)?;
+    let mut keys: Vec<RunKey> = reading.entries.into_iter().map(|entry| entry.key).collect();
+    match keys.len() {
+        0 => Err(not_yet(no_run(&run))),
+        1 => Ok(keys.remove(0)),
+        _ => Err(Failure::usage(format!("{run} is a run of more than one pipeline"))
+            .help("name the run as PIPELINE/RUN")
+            .into()),
+    }
+}
+
+fn no_run(run: &RunId) -> Failure {
+    Failure::usage(format!("the log holds no plan of a run {run}"))
+        .help("`lockstep ls --open` lists the open runs; `--wait-for-run` waits for one")
+}
+
+async fn the_open_run(
+    bus: &Bus,
+    pipeline: &PipelineName,
+    party: Option<&PartyName>,
+) -> Result<RunKey, Missing> {
+    let Some(party) = party else {
+        return Err(Failure::usage("`--pipeline` needs `--party`: a coordinator is asked for the \
+                                   open runs of that party").into());
+    };
+    let answer = bus.ask_open(pipeline, party, Instant::now() + ANSWER_LIMIT).await;
+    let Some(runs) = answer.map_err(unreadable)? else {
+        return Err(not_yet(
+            Failure::unavailable(format!("no coordinator answered which run of {pipeline} is open"))
+                .help("start lockstep-coordinator, or name the run by `--run PIPELINE/RUN`"),
+        ));
+    };
+    match runs.as_slice() {
+        [] => Err(not_yet(
+            Failure::usage(format!("{pipeline} has no open run with a party {party}"))
+                .help("`lockstep ls --open` lists the open runs; `--wait-for-run` waits for one"),
+        )),
+        [run] => Ok(RunKey { pipeline: pipeline.clone(), run: run.clone() }),
+        several => Err(Failure::usage(format!(
+            "{pipeline} has {} open runs with a party {party}: {}",
+            several.len(),
+            lockstep_shared::fold::listed(several)
+        ))
+        .help("name one by `--run`")
+        .into()),
+    }
+}
+
+/// The plan is read once, by direct get.
+async fn plan(bus: &Bus, key: &RunKey) -> Result<Plan, Missing> {
+    let subject = bus.subjects().slot(key, &Family::Plan.slot(1));
+    let lag = Instant::now() + LAG_LIMIT;
+    let entry = loop {
+        let limit = Instant::now() + ASK_LIMIT;
+        match bus.get_one(&subject, limit).await.map_err(unreadable)? {
+            Some(entry) => break entry,
+            None if Instant::now() >= lag => return Err(not_yet(no_run(&key.run))),
+            None => sleep(Duration::from_millis(100)).await,
+        }
+    };
+    match entry.content.map(|stated| stated.record) {
+        Ok(Record::Plan { plan, .. }) => Ok(*plan),
+        Err(Rubbish::Protocol(version)) => Err(Failure::unavailable(format!(
+            "{key} speaks protocol {version}, which this build does not"
+        ))
+        .help("use a newer lockstep")
+        .into()),
+        Ok(_) | Err(_) => Err(no_run(&key.run).into()),
+    }
+}
+
+/// Whether this party may say anything at this barrier.
+pub(super) fn check_party(
+    plan: &Plan,
+    barrier: &BarrierId,
+    party: &PartyName,
+) -> Result<(), Failure> {
+    check_barrier(plan, barrier)?;
+    let foreign = plan.barriers.get(barrier).map(|declared| &declared.foreign);
+    if foreign.is_some_and(|foreign| foreign.contains(party)) {
+        return Ok(());
+    }
+    if plan.is_workflow(party) {
+        return Err(Failure::usage(format!(
+            "{party} is a workflow: its agent arrives by itself, and only its agent may"
+        ))
+        .help("declare a foreign party in the barrier's `parties` to take part from outside"));
+    }
+    let names: Vec<&str> = foreign.into_iter().flatten().map(PartyName::as_str).collect();
+    let help = match (nearest(party.as_str(), names.iter().copied()), names.is_empty()) {
+        (Some(near), _) => format!("did you mean {near}?"),
+        (None, true) => format!("{barrier} has no foreign parties; declare one in its `parties`"),
+        (None, false) => {
+            format!("its foreign parties are {}", lockstep_shared::fold::listed(names))
+        }
+    };
+    Err(Failure::usage(format!("{party} is no foreign party of barrier {barrier}")).help(help))
+}
+
+/// Whether the plan has such a barrier.
+pub(super) fn check_barrier(plan: &Plan, barrier: &BarrierId) -> Result<(), Failure> {
+    if plan.parties(barrier).is_some() {
+        return Ok(());
+    }
+    let names: Vec<&str> = plan.barriers.keys().map(BarrierId::as_str).collect();
+    let help = match nearest(barrier.as_str(), names.iter().copied()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are {}", lockstep_shared::fold::listed(names)),
+    };
+    Err(Failure::usage(format!("the run's plan has no barrier {barrier}")).help(help))
+}
