@@ -15,7 +15,7 @@ use crate::{
 impl RunFold {
     /// The verdicts, outcomes and Closed that are due, each with the slot it goes to.
     ///
-    /// A due run verdict comes alone: it is written first.
+    /// A due run verdict comes alone: it is written first. Closed comes alone: it is written last.
     pub fn due(&self) -> Vec<(Slot, Record)> {
         if self.closed.is_some() || self.plan.is_none() {
             return Vec::new();
@@ -26,7 +26,9 @@ impl RunFold {
                 return vec![at_slot((Family::Verdict, verdict))];
             }
             let mut due: Vec<_> = self.due_outcomes().chain(self.due_barrier_verdicts()).collect();
-            due.extend(self.closing.clone().map(|closed| (Family::Closed, closed)));
+            if due.is_empty() {
+                due.extend(self.closing.clone().map(|closed| (Family::Closed, closed)));
+            }
             return due.into_iter().map(at_slot).collect();
         }
         self.closing.clone().map(|closed| at_slot((Family::Closed, closed))).into_iter().collect()
