@@ -1,0 +1,137 @@
+//! An agent that lives in a NATS account of its own, with no right to consumers or JetStream.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use lockstep_bus::{AppendError, Appended, Bus, DevServer, ReadError, Ring};
+use lockstep_shared::{subject::Family, time::Timestamp};
+use tokio::time::Instant;
+
+use crate::world::*;
+
+/// The log in HUB, the agents of shop's backend in TEAM (PROTOCOL section 5).
+const CONFIG: &str = r#"
+accounts {
+  HUB {
+    jetstream: enabled
+    users: [ { user: hub, password: pw } ]
+    exports: [
+      { service: "$JS.API.DIRECT.GET.LOCKSTEP", response_type: stream, accounts: [TEAM] }
+      { service: "$JS.API.DIRECT.GET.LOCKSTEP_BUNDLES.lockstep.bundle.shop.backend.>", response_type: stream, accounts: [TEAM] }
+      { service: "$JS.API.STREAM.INFO.LOCKSTEP", accounts: [TEAM] }
+      { service: "lockstep.run.shop.*.request.*", accounts: [TEAM] }
+      { service: "lockstep.bundle.shop.backend.>", accounts: [TEAM] }
+      { stream: "lockstep.live.run.shop.>", accounts: [TEAM] }
+    ]
+  }
+  TEAM {
+    users: [ { user: agent, password: pw } ]
+    imports: [
+      { service: { account: HUB, subject: "$JS.API.DIRECT.GET.LOCKSTEP" } }
+      { service: { account: HUB, subject: "$JS.API.DIRECT.GET.LOCKSTEP_BUNDLES.lockstep.bundle.shop.backend.>" } }
+      { service: { account: HUB, subject: "$JS.API.STREAM.INFO.LOCKSTEP" }, to: "lockstep.api.STREAM.INFO.LOCKSTEP" }
+      { service: { account: HUB, subject: "lockstep.run.shop.*.request.*" } }
+      { service: { account: HUB, subject: "lockstep.bundle.shop.backend.>" } }
+      { stream: { account: HUB, subject: "lockstep.live.run.shop.>" } }
+    ]
+  }
+}
+"#;
+
+struct TwoAccounts {
+    _server: DevServer,
+    hub: Bus,
+    agent: Bus,
+}
+
+async fn two_accounts() -> Result<TwoAccounts> {
+    let server = DevServer::with_config(CONFIG).await?;
+    let hub = Bus::connect(&as_user(&server, "hub"), "hub", LIMIT).await?;
+    hub.ensure_streams(&small_streams(), limit()).await?;
+    let agent = Bus::connect(&as_user(&server, "agent"), "agent", LIMIT).await?;
+    Ok(TwoAccounts { _server: server, hub, agent })
+}
+
+#[tokio::test]
+async fn it_appends_reads_whole_filters_and_hears_the_bell() -> Result<()> {
+    let world = two_accounts().await?;
+    let (hub, agent) = (&world.hub, &world.agent);
+    let filter = vec![
+        agent.subjects().family(&key("r1"), &Family::Request),
+        agent.subjects().family(&key("r1"), &Family::Verdict),
+    ];
+    let mut bell = agent.bell();
+    bell.listen(&filter.iter().cloned().collect::<BTreeSet<_>>()).await;
+    assert_eq!(agent.read(&filter, 0, limit()).await?.entries, []);
+
+    for n in 1..=20 {
+        let appended = agent.append(&request(agent, "r1", n), limit()).await?;
+        assert_eq!(appended, Appended::Stored(n.into()));
+    }
+    hub.append(&verdict(hub, "r1", 1), limit()).await?;
+    let reading = agent.read(&filter, 21, limit()).await?;
+    assert_eq!((reading.upto, reading.entries.len()), (21, 21));
+    let mut rung = 0;
+    while rung < 21 {
+        match in_time("the bell", bell.next()).await? {
+            Some(Ring::Copy(entry)) => rung = entry.seq,
+            other => panic!("{other:?}"),
+        }
+    }
+    // A slot that is taken, and a message that was stored before, are known across accounts too.
+    let taken = agent.append(&request(agent, "r1", 1), limit()).await?;
+    assert!(matches!(taken, Appended::Taken(_)), "{taken:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_knows_the_logs_state_by_its_imported_name() -> Result<()> {
+    let world = two_accounts().await?;
+    world.hub.append(&request(&world.hub, "r1", 1), limit()).await?;
+    let known = world.agent.log_state(limit()).await?;
+    assert_eq!(known, world.hub.log_state(limit()).await?);
+    assert_eq!(known.last, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_writes_and_reads_its_own_bundles_and_no_others() -> Result<()> {
+    let world = two_accounts().await?;
+    let (pipeline, backend) = ("shop".parse()?, "backend".parse()?);
+    let content = vec![7; 1_300_000];
+    let digest = world.hub.put_bundle(&pipeline, &backend, &content, Timestamp(0), limit()).await?;
+    assert!(world.agent.get_bundle(&pipeline, &backend, &digest, limit()).await? == content);
+    let view = world.agent.put_bundle(&pipeline, &backend, b"view", Timestamp(0), limit()).await?;
+    assert_eq!(world.hub.get_bundle(&pipeline, &backend, &view, limit()).await?, b"view");
+
+    let other = "frontend".parse()?;
+    let secret = world.hub.put_bundle(&pipeline, &other, b"secret", Timestamp(0), limit()).await?;
+    let until = Instant::now() + std::time::Duration::from_millis(300);
+    assert!(world.agent.get_bundle(&pipeline, &other, &secret, until).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_it_may_not_write_reaches_nobody() -> Result<()> {
+    let world = two_accounts().await?;
+    let until = Instant::now() + std::time::Duration::from_millis(300);
+    let error = world.agent.append(&verdict(&world.agent, "r1", 1), until).await.unwrap_err();
+    assert!(matches!(error, AppendError::NoStream { .. }), "{error:?}");
+    let filter = [world.hub.subjects().family(&key("r1"), &Family::Verdict)];
+    assert_eq!(world.hub.read(&filter, 0, limit()).await?.entries, []);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_refused_reading_is_said_at_once() -> Result<()> {
+    let server = DevServer::with_config(
+        r#"accounts { A { jetstream: enabled, users: [
+            { user: u, password: pw, permissions: { publish: ["lockstep.>"] } } ] } }"#,
+    )
+    .await?;
+    let bus = Bus::connect(&as_user(&server, "u"), "u", LIMIT).await?;
+    let error = bus.read(&["lockstep.run.>".to_owned()], 0, limit()).await.unwrap_err();
+    assert!(matches!(&error, ReadError::Denied(_)), "{error:?}");
+    assert!(error.to_string().contains("$JS.API.DIRECT.GET.LOCKSTEP"), "{error}");
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! The bus against a real nats-server: one private server per test, gone on drop.
+
+mod accounts;
+mod append;
+mod bundles;
+mod connection;
+mod dev_server;
+mod following;
+mod forgery;
+mod reading;
+mod streams;
+mod world;
