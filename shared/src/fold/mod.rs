@@ -5,6 +5,7 @@
 //! down (PROTOCOL sections 1, 3, 7, 8 and 9). Deliberately knows no clock of its own, no
 //! coordinator and no target: a reader that is behind computes less, never something different.
 
+pub mod admission;
 mod cause;
 mod causes;
 mod clocks;
