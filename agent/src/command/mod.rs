@@ -10,9 +10,11 @@
 mod environment;
 mod group;
 mod output;
+mod permit;
 mod process;
 
 pub use environment::{Setting, variable_name};
 pub use group::{StillAlive, end_left_over, start_of};
 pub use output::Tail;
+pub use permit::{Permit, Question, permits};
 pub use process::{Call, CommandError, Finished, Gate, run};

@@ -21,6 +21,7 @@ use super::{
     environment::Setting,
     group::{end_group, start_of},
     output::Output,
+    permit::Permit,
 };
 use crate::state::{GroupRecord, StateDirectory, StateError};
 
@@ -48,13 +49,15 @@ pub struct Call<'a> {
     pub attempt: u32,
 }
 
-/// Where the group is remembered before the command may act.
+/// What stands before a command's first act: its group is remembered, and it is still allowed.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    /// The state directory.
+    /// Where the group is remembered.
     pub state: StateDirectory,
     /// The step's place in its workflow.
     pub step: usize,
+    /// Who allows it.
+    pub permit: Permit,
 }
 
 /// How a command ended, and the end of what it printed.
@@ -100,6 +103,14 @@ pub enum CommandError {
         workdir: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Its agent was not to act any more.
+    #[error("`{command}` was not started: {why}")]
+    NotPermitted {
+        /// What should have run.
+        command: String,
+        /// Why, as a sentence without a full stop.
+        why: String,
     },
     /// Its group could not be remembered, so it was not allowed to begin.
     #[error("`{command}` was not started, because its process group cannot be remembered")]
@@ -212,6 +223,10 @@ async fn start(
             command: shown(call.command),
             source,
         })?;
+        gate.permit
+            .ask()
+            .await
+            .map_err(|why| CommandError::NotPermitted { command: shown(call.command), why })?;
         if let Some(mut stdin) = running.child.stdin.take() {
             stdin.write_all(b"go\n").await.map_err(not_started)?;
         }

@@ -16,7 +16,10 @@ use lockstep_shared::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::command::{Call, Setting, run};
+use crate::{
+    command::{Call, Setting, run},
+    error_text,
+};
 
 pub use watch::{Health, watch};
 
@@ -96,7 +99,7 @@ impl Question {
             match self.ask(stop).await {
                 Ok(()) => {
                     let since = *right_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= self.verify.hold.into() {
+                    if since.elapsed() >= Duration::from(self.verify.hold) {
                         return;
                     }
                 }
@@ -144,15 +147,8 @@ impl Question {
 }
 
 impl Wrong {
-    /// The error with all its sources, in one line.
     fn because(error: impl std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(next) = source {
-            text = format!("{text}: {next}");
-            source = next.source();
-        }
-        Self(text)
+        Self(error_text(&error))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Real processes: how they begin, print, end, and are ended.
 
 use super::*;
-use crate::command::end_left_over;
+use crate::command::{end_left_over, permits};
 use std::path::Path;
 
 fn setting(workdir: &Path) -> Setting {
@@ -17,6 +17,17 @@ fn setting(workdir: &Path) -> Setting {
     }
 }
 
+/// A permit that is always given.
+fn always() -> Permit {
+    let (permit, mut questions) = permits();
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let _ = question.send(Ok(()));
+        }
+    });
+    permit
+}
+
 struct World {
     folder: tempfile::TempDir,
     setting: Setting,
@@ -29,7 +40,7 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(&folder.path().join("state")).unwrap();
         let setting = setting(folder.path());
-        let gate = Gate { state, step: 0 };
+        let gate = Gate { state, step: 0, permit: always() };
         Self { folder, setting, gate, stop: CancellationToken::new() }
     }
 
@@ -162,6 +173,21 @@ async fn nothing_is_started_whose_group_cannot_be_remembered() {
     std::fs::write(&blocked, b"a file where a folder should be").unwrap();
     let done = world.shell("echo done > done", Span::seconds(10)).await;
     assert!(matches!(done.result, Err(CommandError::NotRemembered { .. })), "{done:?}");
+    assert_eq!(world.read("done"), None);
+}
+
+#[tokio::test]
+async fn nothing_is_started_that_is_not_permitted_any_more() {
+    let mut world = World::new();
+    let (permit, mut questions) = permits();
+    world.gate.permit = permit;
+    let refuse = async {
+        let question = questions.recv().await.expect("somebody asks");
+        question.send(Err("epoch 2 has taken over".to_owned())).unwrap();
+    };
+    let (done, ()) = tokio::join!(world.shell("echo done > done", Span::seconds(10)), refuse);
+    let error = done.result.unwrap_err().to_string();
+    assert!(error.ends_with("was not started: epoch 2 has taken over"), "{error}");
     assert_eq!(world.read("done"), None);
 }
 

@@ -1,0 +1,239 @@
+//! The program `lockstep-agent`: flags, signals and exit codes around the library.
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use lockstep_bus::{Bus, Connection, ConnectionArgs, ReadError};
+use lockstep_shared::id::{PipelineName, RunId, WorkflowName};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{AgentArgs, Options, run, serve};
+
+/// How long a first connection is tried for before the agent gives up and says why.
+const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long what is still in hand may take to be sent at the end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long a run is looked for whose pipeline was not named.
+const FIND_LIMIT: Duration = Duration::from_secs(10);
+
+/// Carries out workflows of a pipeline, each at its own target, and meets the others at barriers.
+#[derive(Debug, Parser)]
+#[command(name = "lockstep-agent", version, after_long_help = HELP)]
+struct Program {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const HELP: &str = "\
+Exit codes: 0 done, 1 internal error, 2 wrong usage, 3 invalid configuration, 4 run failed and \
+rolled back, 5 a rollback did not finish, 6 cancelled, 7 another agent took over, 8 NATS \
+unreachable or run refused, 130 and 143 ended by a signal (the next agent goes on).\n\n\
+LOCKSTEP_LOG says how much is logged to standard error (default: info). A command of a plan finds \
+LOCKSTEP_PIPELINE, LOCKSTEP_RUN, LOCKSTEP_WORKFLOW, LOCKSTEP_STEP, LOCKSTEP_ATTEMPT, \
+LOCKSTEP_PARAM_<NAME> and TRACEPARENT in its environment, and no NATS_* or other LOCKSTEP_* \
+variable of the agent.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Take part in every run of a pipeline
+    Serve {
+        /// The pipeline
+        #[arg(long, env = "LOCKSTEP_PIPELINE", value_name = "NAME")]
+        pipeline: PipelineName,
+        /// A workflow to carry out; may be given several times
+        #[arg(
+            long = "workflow",
+            env = "LOCKSTEP_WORKFLOW",
+            value_name = "NAME",
+            required = true,
+            value_delimiter = ','
+        )]
+        workflows: Vec<WorkflowName>,
+        #[command(flatten)]
+        agent: AgentArgs,
+    },
+    /// Take part in one run and exit with its code
+    Run {
+        /// The run
+        #[arg(long, env = "LOCKSTEP_RUN", value_name = "ID")]
+        run: RunId,
+        /// The run's pipeline, if this user may not look it up
+        #[arg(long, env = "LOCKSTEP_PIPELINE", value_name = "NAME")]
+        pipeline: Option<PipelineName>,
+        /// A workflow to carry out; may be given several times
+        #[arg(
+            long = "workflow",
+            env = "LOCKSTEP_WORKFLOW",
+            value_name = "NAME",
+            required = true,
+            value_delimiter = ','
+        )]
+        workflows: Vec<WorkflowName>,
+        #[command(flatten)]
+        agent: AgentArgs,
+    },
+}
+
+/// Runs the program with the arguments of its process.
+pub async fn main() -> ExitCode {
+    let program = Program::parse();
+    let filter = EnvFilter::try_from_env("LOCKSTEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let shutdown = CancellationToken::new();
+    let signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return fail(Code::Internal, &error.into()),
+    };
+    let working = work(program, shutdown.clone());
+    tokio::pin!(working);
+    let (signal, ended) = tokio::select! {
+        ended = &mut working => (None, ended),
+        signal = signals.next() => {
+            tracing::info!("ending: every open run is left for the next agent");
+            shutdown.cancel();
+            (Some(signal), working.await)
+        }
+    };
+    match (ended, signal) {
+        (Err(failure), _) => fail(failure.code, &failure.error),
+        (Ok(_), Some(signal)) => ExitCode::from(signal),
+        (Ok(code), None) => ExitCode::from(code),
+    }
+}
+
+async fn work(program: Program, shutdown: CancellationToken) -> Result<u8, Failure> {
+    let connection = Connection::resolve(&program.connection)
+        .context("the NATS settings make no connection")
+        .or_exit(Code::Invalid)?;
+    let bus = tokio::select! {
+        bus = Bus::connect(&connection, "lockstep-agent", CONNECT_LIMIT) => {
+            bus.map_err(anyhow::Error::from).or_exit(Code::Unavailable)?
+        }
+        () = shutdown.cancelled() => return Ok(0),
+    };
+    let code = match program.verb {
+        Verb::Serve { pipeline, workflows, agent } => {
+            let options = options(agent, pipeline, workflows)?;
+            serve(options, bus.clone(), shutdown).await.or_exit_by_kind()?;
+            0
+        }
+        Verb::Run { run: id, pipeline, workflows, agent } => {
+            let pipeline = match pipeline {
+                Some(pipeline) => pipeline,
+                None => find_pipeline(&bus, &id).await.or_exit(Code::Usage)?,
+            };
+            let options = options(agent, pipeline, workflows)?;
+            run(options, id, bus.clone(), shutdown).await.or_exit_by_kind()?.code()
+        }
+    };
+    bus.close(CLOSE_LIMIT).await;
+    Ok(code)
+}
+
+fn options(
+    agent: AgentArgs,
+    pipeline: PipelineName,
+    workflows: Vec<WorkflowName>,
+) -> Result<Options, Failure> {
+    agent.options(pipeline, workflows).map_err(anyhow::Error::from).or_exit(Code::Invalid)
+}
+
+/// The one pipeline that has a run of this id.
+async fn find_pipeline(bus: &Bus, run: &RunId) -> anyhow::Result<PipelineName> {
+    let filter = [bus.subjects().run_of_any_pipeline(run)];
+    let read = match bus.read(&filter, 0, Instant::now() + FIND_LIMIT).await {
+        Ok(read) => read,
+        Err(error @ (ReadError::TooMany | ReadError::Denied(_))) => {
+            return Err(error).context("name the run's pipeline with --pipeline");
+        }
+        Err(error) => return Err(error).context("the run's pipeline cannot be looked up"),
+    };
+    let mut pipelines: Vec<PipelineName> =
+        read.entries.into_iter().map(|entry| entry.key.pipeline).collect();
+    pipelines.dedup();
+    match <[PipelineName; 1]>::try_from(pipelines) {
+        Ok([pipeline]) => Ok(pipeline),
+        Err(found) if found.is_empty() => {
+            anyhow::bail!("no run {run} is in the log; `lockstep ls` lists the runs")
+        }
+        Err(_) => anyhow::bail!("several pipelines have a run {run}; name one with --pipeline"),
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The exit code of the first one.
+    async fn next(mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Code {
+    Internal = 1,
+    Usage = 2,
+    Invalid = 3,
+    Unavailable = 8,
+}
+
+struct Failure {
+    code: Code,
+    error: anyhow::Error,
+}
+
+trait OrExit<T> {
+    fn or_exit(self, code: Code) -> Result<T, Failure>;
+}
+
+impl<T> OrExit<T> for anyhow::Result<T> {
+    fn or_exit(self, code: Code) -> Result<T, Failure> {
+        self.map_err(|error| Failure { code, error })
+    }
+}
+
+trait OrExitByKind<T> {
+    fn or_exit_by_kind(self) -> Result<T, Failure>;
+}
+
+impl<T> OrExitByKind<T> for Result<T, crate::AgentError> {
+    fn or_exit_by_kind(self) -> Result<T, Failure> {
+        self.map_err(|error| {
+            let code = match &error {
+                crate::AgentError::State(_) => Code::Invalid,
+                crate::AgentError::Log { .. } => Code::Unavailable,
+                crate::AgentError::Defect(_) => Code::Internal,
+            };
+            Failure { code, error: error.into() }
+        })
+    }
+}
+
+fn fail(code: Code, error: &anyhow::Error) -> ExitCode {
+    tracing::error!("{error:#}");
+    ExitCode::from(code as u8)
+}

@@ -1,0 +1,181 @@
+//! Orders under way: begun when the core gives them, answered by one report each.
+
+use std::sync::Arc;
+
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use lockstep_agent_core::{Act, Event, Report};
+use lockstep_bus::Bus;
+use lockstep_shared::id::{RunKey, StepIndex};
+use tokio::{sync::Mutex, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Clock, Post, setup::Planned, target::Target, view::View};
+use crate::{
+    command::{Permit, Setting},
+    error_text,
+};
+
+/// How long storing the view of a plan may take.
+const VIEW_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The orders of one run that are under way.
+pub(super) struct Acts {
+    doer: Doer,
+    under_way: FuturesUnordered<BoxFuture<'static, Option<Event>>>,
+    stop: CancellationToken,
+    unwatch: CancellationToken,
+}
+
+/// What it takes to carry an order out; clones share it.
+#[derive(Clone)]
+struct Doer {
+    planned: Option<Planned>,
+    target: Option<Target>,
+    instance: String,
+    bus: Bus,
+    clock: Clock,
+    /// One thing at a time is done to a target: what was stopped ends before the next begins.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Acts {
+    pub(super) fn new(post: &Post, key: &RunKey, planned: Option<Planned>, permit: Permit) -> Self {
+        let options = &post.options;
+        let target = planned.as_ref().map(|planned| Target {
+            workflow: planned.workflow.clone(),
+            setting: Setting {
+                key: key.clone(),
+                workflow: post.workflow.clone(),
+                params: planned.params.clone(),
+                workdir: options.workdir.clone(),
+                traceparent: options.traceparent.clone(),
+            },
+            state: post.state.clone(),
+            permit,
+            allow_commands: options.allow_commands,
+            degrade_grace: options.degrade_grace,
+        });
+        let doer = Doer {
+            planned,
+            target,
+            instance: post.instance.clone(),
+            bus: post.bus.clone(),
+            clock: post.clock,
+            turn: Arc::default(),
+        };
+        Self {
+            doer,
+            under_way: FuturesUnordered::new(),
+            stop: CancellationToken::new(),
+            unwatch: CancellationToken::new(),
+        }
+    }
+
+    /// This workflow's part of the plan, if it is known.
+    pub(super) fn planned(&self) -> Option<&Planned> {
+        self.doer.planned.as_ref()
+    }
+
+    /// The next order that is over, with what the core is to be told of it; cancel-safe. `None`
+    /// while nothing is under way.
+    pub(super) async fn next(&mut self) -> Option<Option<Event>> {
+        self.under_way.next().await
+    }
+
+    pub(super) fn begin(&mut self, order: Act) {
+        let (doer, stop) = (self.doer.clone(), self.stop.clone());
+        let reported = |report: Report| Some(Event::Reported(report));
+        self.under_way.push(match order {
+            Act::Prepare => async move { reported(doer.prepare().await) }.boxed(),
+            Act::Start { step, attempt } => {
+                async move { reported(doer.start(step, attempt, stop).await) }.boxed()
+            }
+            Act::Undo { step } => async move { reported(doer.undo(step, stop).await) }.boxed(),
+            // A command leaves nothing behind that would have to be tidied up.
+            Act::Finalize => {
+                async move { reported(Report::Finalized { warnings: Vec::new() }) }.boxed()
+            }
+            Act::Stop => {
+                self.stop.cancel();
+                self.stop = CancellationToken::new();
+                async move { doer.end_left_over().await }.boxed()
+            }
+            Act::Watch { step } => {
+                let unwatch = self.unwatch.clone();
+                async move { doer.watch(step, unwatch).await }.boxed()
+            }
+            Act::Unwatch => {
+                self.unwatch.cancel();
+                self.unwatch = CancellationToken::new();
+                return;
+            }
+            Act::TakeLock | Act::DropLock => return,
+        });
+    }
+}
+
+impl Doer {
+    async fn prepare(self) -> Report {
+        let failed = |error: String| Report::PrepareFailed { error, output: String::new() };
+        let (Some(target), Some(planned)) = (&self.target, &self.planned) else {
+            return failed("the plan of this run is not known".to_owned());
+        };
+        if let Err(error) = target.check() {
+            return failed(error);
+        }
+        if !planned.plan_only {
+            return Report::Prepared { view: None };
+        }
+        match self.store_view(target).await {
+            Ok(digest) => Report::Prepared { view: Some(digest) },
+            Err(error) => failed(format!("its view of the plan cannot be stored: {error}")),
+        }
+    }
+
+    /// Stores what this workflow would do; the digest that names it.
+    async fn store_view(&self, target: &Target) -> Result<String, String> {
+        let setting = &target.setting;
+        let (name, workdir) = (&setting.workflow, &setting.workdir);
+        let view = View::new(name, &target.workflow, &self.instance, workdir).to_json();
+        let until = Instant::now() + VIEW_LIMIT;
+        let pipeline = &setting.key.pipeline;
+        let stored = self.bus.put_bundle(pipeline, name, &view, self.clock.now(), until).await;
+        stored.map_err(|error| error_text(&error))
+    }
+
+    async fn start(self, step: StepIndex, attempt: u32, stop: CancellationToken) -> Report {
+        let _turn = self.turn.lock().await;
+        match &self.target {
+            Some(target) => target.start(step, attempt, stop).await,
+            None => {
+                let error = "the plan of this run is not known".to_owned();
+                Report::Failed { step, attempt, error, output: String::new() }
+            }
+        }
+    }
+
+    async fn undo(self, step: StepIndex, stop: CancellationToken) -> Report {
+        let _turn = self.turn.lock().await;
+        match &self.target {
+            Some(target) => target.undo(step, stop).await,
+            None => {
+                let error = "what undoes this run is not known".to_owned();
+                Report::UndoFailed { step, error, left: vec![format!("step {}", step + 1)] }
+            }
+        }
+    }
+
+    /// For an order to stop: what this incarnation runs ends by itself, before its turn is over.
+    async fn end_left_over(self) -> Option<Event> {
+        let _turn = self.turn.lock().await;
+        if let Err(error) = self.target.as_ref()?.end_left_over().await {
+            tracing::error!(error);
+        }
+        None
+    }
+
+    async fn watch(self, step: StepIndex, unwatch: CancellationToken) -> Option<Event> {
+        let error = self.target?.watch(step, unwatch).await?;
+        Some(Event::Degraded { step, error })
+    }
+}

@@ -1,0 +1,128 @@
+//! Carrying decisions out, in the order in which the core gives them.
+
+use std::collections::BTreeSet;
+
+use lockstep_agent_core::{Act, Decisions, Event, Level, Lock, Note, Standing};
+
+use super::{RunLoop, append, save};
+
+impl RunLoop {
+    pub(super) async fn carry_out(&mut self, decisions: Decisions) {
+        let Decisions { save, send, act, read, wake, notes } = decisions;
+        for note in notes {
+            self.log(&note);
+        }
+        for mark in save {
+            let planned = self.acts.planned();
+            if let Err(error) = save::mark(&self.post, &self.key, &self.agent, planned, mark).await
+            {
+                // Nothing may follow what is not safe.
+                tracing::error!(run = %self.key, workflow = %self.post.workflow, error);
+                self.at_once.push_back(Event::SaveFailed { mark, error });
+                self.wake = wake.map(|when| self.post.clock.instant(when));
+                return;
+            }
+        }
+        for append in send {
+            self.send(append);
+        }
+        for order in act {
+            match order {
+                // It is held for as long as the agent is up: without it there is no loop.
+                Act::TakeLock => self.at_once.push_back(Event::Lock(Lock::Held)),
+                Act::DropLock => {}
+                order => self.acts.begin(order),
+            }
+        }
+        self.listen().await;
+        if read {
+            self.reader.want();
+        }
+        self.wake = wake.map(|when| self.post.clock.instant(when));
+        self.show_standing().await;
+    }
+
+    /// Asks for a reading if one is wanted and it is known to be of the same log.
+    pub(super) fn start_reading(&mut self) {
+        if !self.history.is_comparing() {
+            self.reader.start(&self.post.bus, &self.key, &self.agent);
+        }
+    }
+
+    fn send(&mut self, append: lockstep_agent_core::Append) {
+        let now = self.post.clock.now();
+        match self.pen.draft(&self.post.bus, &append, now) {
+            Ok(draft) => {
+                self.appends.push(Box::pin(append::append(
+                    self.post.bus.clone(),
+                    append.slot,
+                    draft,
+                )));
+            }
+            Err(error) => {
+                tracing::error!(run = %self.key, slot = %append.slot, %error, "cannot be appended");
+                let outcome = lockstep_agent_core::Appended::InDoubt;
+                self.at_once.push_back(Event::Appended { slot: append.slot, outcome });
+            }
+        }
+    }
+
+    /// Listens to what the core wants to hear from now on, before the next reading is asked for.
+    async fn listen(&mut self) {
+        let wanted = self.agent.bell();
+        if wanted == self.heard {
+            return;
+        }
+        let subjects = self.post.bus.subjects();
+        let filters: BTreeSet<String> =
+            wanted.iter().map(|family| subjects.family(&self.key, family)).collect();
+        self.bell.listen(&filters).await;
+        self.heard = wanted;
+    }
+
+    /// Says how the work stands whenever that changes, and listens to another incarnation's beats
+    /// while it stands by for one.
+    async fn show_standing(&mut self) {
+        let standing = self.agent.standing(self.post.clock.now());
+        if self.standing.as_ref() == Some(&standing) {
+            return;
+        }
+        self.log_standing(&standing);
+        self.post.board.publish(&self.key, &standing);
+        match (&standing, &self.beats) {
+            (Standing::StandingBy(_), None) => {
+                let beats = self.post.bus.beats_of(&self.key, &self.post.workflow).await;
+                self.beats = Some(beats);
+            }
+            (Standing::StandingBy(_), Some(_)) => {}
+            _ => self.beats = None,
+        }
+        self.standing = Some(standing);
+    }
+
+    fn log_standing(&self, standing: &Standing) {
+        let (run, workflow) = (&self.key, &self.post.workflow);
+        match standing {
+            Standing::Waiting(why) => tracing::info!(%run, %workflow, "waiting: {why}"),
+            Standing::StandingBy(whom) => tracing::info!(%run, %workflow, "standing by: {whom}"),
+            Standing::Working => tracing::info!(%run, %workflow, "working"),
+            Standing::Holding(why) => tracing::warn!(%run, %workflow, "holding: {why}"),
+            Standing::Owing(why) => tracing::error!(
+                %run, %workflow,
+                "{why}; repair the target and try `lockstep rollback resume`, or keep what is \
+                 there with `lockstep rollback accept`"
+            ),
+            Standing::Over(ending) => tracing::info!(%run, %workflow, ?ending, "over"),
+        }
+    }
+
+    fn log(&self, note: &Note) {
+        let (run, workflow) = (&self.key, &self.post.workflow);
+        match note.level {
+            Level::Debug => tracing::debug!(%run, %workflow, "{}", note.text),
+            Level::Info => tracing::info!(%run, %workflow, "{}", note.text),
+            Level::Warn => tracing::warn!(%run, %workflow, "{}", note.text),
+            Level::Error => tracing::error!(%run, %workflow, "{}", note.text),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Whether the log is still the one that was read before (PROTOCOL section 5).
+
+use std::time::Duration;
+
+use futures::{FutureExt, future::BoxFuture};
+use lockstep_agent_core::{Event, Reading};
+use lockstep_bus::{Bus, Continuity, Landmark, LogState, ReadError};
+use lockstep_shared::{
+    id::{Sequence, WorkflowName},
+    subject::Family,
+};
+use tokio::time::Instant;
+
+/// How long one comparison may take before it is begun anew.
+const LIMIT: Duration = Duration::from_secs(10);
+
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+
+type Compared = Result<(Continuity, LogState), ReadError>;
+
+/// What was known of the log when it was last compared, and what was read since.
+pub(super) struct History {
+    known: LogState,
+    applied: Sequence,
+    landmark: Option<Landmark>,
+    comparing: Option<BoxFuture<'static, Compared>>,
+}
+
+impl History {
+    /// Asks what the log is now, for as long as nobody answers.
+    ///
+    /// # Errors
+    /// [`ReadError`] if it is not permitted to ask, or the connection was closed.
+    pub(super) async fn begin(bus: &Bus) -> Result<Self, ReadError> {
+        loop {
+            match bus.log_state(Instant::now() + LIMIT).await {
+                Ok(known) => {
+                    return Ok(Self { known, applied: 0, landmark: None, comparing: None });
+                }
+                Err(error @ (ReadError::Closed | ReadError::Denied(_))) => return Err(error),
+                Err(error) => tracing::warn!(%error, "the log does not answer; trying again"),
+            }
+        }
+    }
+
+    /// Remembers how far the log was read, and a record to find again: this workflow's own last
+    /// one if the reading has one.
+    pub(super) fn learn(&mut self, reading: &Reading, workflow: &WorkflowName) {
+        self.applied = self.applied.max(reading.upto);
+        let own = Family::Workflow(workflow.clone());
+        let last = reading.entries.iter().rfind(|entry| entry.slot.family == own);
+        if let Some(entry) = last.or(reading.entries.last()) {
+            self.landmark = Some(Landmark::of(entry));
+        }
+    }
+
+    /// Compares what was known with what is there; until that is done nothing is read.
+    pub(super) fn compare(&mut self, bus: &Bus) {
+        let bus = bus.clone();
+        let (known, applied, landmark) = (self.known.clone(), self.applied, self.landmark.clone());
+        let comparing = async move {
+            let until = Instant::now() + LIMIT;
+            let compared = bus.check_history(&known, applied, landmark.as_ref(), until).await;
+            if compared.is_err() {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+            compared
+        };
+        self.comparing = Some(comparing.boxed());
+    }
+
+    /// Whether it is not known yet if this is the log that was read before.
+    pub(super) fn is_comparing(&self) -> bool {
+        self.comparing.is_some()
+    }
+
+    /// What the comparison showed, if it shows that records are lost; cancel-safe.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`], after which there is never an answer.
+    pub(super) async fn next(&mut self, bus: &Bus) -> Result<Option<Event>, ReadError> {
+        let Some(comparing) = &mut self.comparing else { return std::future::pending().await };
+        let compared = comparing.await;
+        self.comparing = None;
+        match compared {
+            Ok((Continuity::Same, now)) => {
+                self.known = now;
+                Ok(None)
+            }
+            Ok((Continuity::WentBack(text), now)) => {
+                self.known = now;
+                self.applied = 0;
+                self.landmark = None;
+                Ok(Some(Event::WentBack(text)))
+            }
+            Err(ReadError::Closed) => Err(ReadError::Closed),
+            Err(error) => {
+                tracing::warn!(%error, "cannot see whether this is the same log; trying again");
+                self.compare(bus);
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! One workflow in one run: the loop between the core, the log and the target.
+//!
+//! Its `select!` only finds out what happened; the core is called in one place; its decisions are
+//! carried out in their order: save, send, act, wake. A start and a resume are the same.
+
+mod act;
+mod append;
+mod board;
+mod carry;
+mod clock;
+mod history;
+mod next;
+mod reading;
+mod save;
+mod setup;
+mod target;
+mod view;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use lockstep_agent_core::{Agent, Ending, Event, Standing, debt::Debt};
+use lockstep_bus::{Bell, Bus, ReadError, beat::Beats};
+use lockstep_shared::{
+    id::{RunKey, WorkflowName},
+    source::Source,
+    subject::Family,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use board::Board;
+pub(crate) use clock::Clock;
+
+use self::{act::Acts, append::Pen, history::History, next::Happened, reading::Reader};
+use crate::{
+    command::{Question, permits},
+    serve::Options,
+    state::{StateDirectory, StateError},
+};
+
+/// How often an agent says that it is alive.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How long a workflow may take to leave once the agent was asked to end: a command has 5 s to
+/// end itself and 5 s to be killed, and then Left has to reach the log.
+const LEAVE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How soon the core is called again if it named no instant although its work is not over.
+const AT_THE_LATEST: Duration = Duration::from_secs(5);
+
+/// What all runs of one workflow share. Its lock is held for as long as this exists.
+#[derive(Clone)]
+pub(crate) struct Post {
+    pub(crate) bus: Bus,
+    pub(crate) options: Arc<Options>,
+    pub(crate) workflow: WorkflowName,
+    pub(crate) instance: String,
+    pub(crate) state: StateDirectory,
+    pub(crate) clock: Clock,
+    pub(crate) board: Board,
+}
+
+/// Why an agent cannot go on with a run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("the log of run {key} cannot be read")]
+    Read { key: RunKey, source: ReadError },
+}
+
+/// Takes part in a run until nothing is left to do for this workflow and the run is closed, or,
+/// after `leave` was cancelled, until it has left.
+pub(crate) async fn take_part(
+    post: Post,
+    key: RunKey,
+    leave: CancellationToken,
+) -> Result<Ending, RunError> {
+    let read = |source| RunError::Read { key: key.clone(), source };
+    let set_up = async {
+        let known = setup::read(&post, &key).await?;
+        let history = History::begin(&post.bus).await.map_err(read)?;
+        Ok::<_, RunError>((known, history))
+    };
+    let (known, history) = tokio::select! {
+        set_up = set_up => set_up?,
+        () = leave.cancelled() => return Ok(Ending::Left),
+    };
+    tracing::info!(run = %key, workflow = %post.workflow, "taking part");
+    RunLoop::new(post, key, known, history, leave).run().await
+}
+
+/// The loop's state: the core, and what is under way for it.
+struct RunLoop {
+    post: Post,
+    key: RunKey,
+    agent: Agent,
+    pen: Pen,
+    acts: Acts,
+    permits: tokio::sync::mpsc::Receiver<Question>,
+    reader: Reader,
+    history: History,
+    appends: append::Appends,
+    bell: Bell,
+    heard: BTreeSet<Family>,
+    beats: Option<Beats>,
+    beat: Interval,
+    standing: Option<Standing>,
+    debt: Debt,
+    /// What came of carrying out decisions, told to the core before anything else.
+    at_once: std::collections::VecDeque<Event>,
+    wake: Option<Instant>,
+    leave: CancellationToken,
+    leave_by: Option<Instant>,
+}
+
+impl RunLoop {
+    fn new(
+        post: Post,
+        key: RunKey,
+        known: setup::Known,
+        history: History,
+        leave: CancellationToken,
+    ) -> Self {
+        let (permit, permits) = permits();
+        let source =
+            Source::Agent(key.pipeline.clone(), post.workflow.clone(), post.instance.clone());
+        let pen = Pen { key: key.clone(), source, traceparent: post.options.traceparent.clone() };
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            acts: Acts::new(&post, &key, known.planned, permit),
+            debt: known.setup.debt.clone(),
+            agent: Agent::new(known.setup),
+            bell: post.bus.bell(),
+            pen,
+            permits,
+            reader: Reader::default(),
+            history,
+            appends: append::Appends::default(),
+            heard: BTreeSet::new(),
+            beats: None,
+            beat,
+            standing: None,
+            at_once: [Event::Woke].into(),
+            wake: None,
+            leave,
+            leave_by: None,
+            post,
+            key,
+        }
+    }
+
+    async fn run(mut self) -> Result<Ending, RunError> {
+        loop {
+            match self.next().await? {
+                Happened::Event(event) => {
+                    let decisions = self.agent.step(event, self.post.clock.now());
+                    self.carry_out(decisions).await;
+                }
+                Happened::TimeToBeat => self.send_beat().await,
+                Happened::Asked(question) => {
+                    // Who asked and is gone needs no answer.
+                    let _ = question.send(self.agent.may_write(self.post.clock.now()));
+                }
+                Happened::Nothing => {}
+                Happened::TimeToGo => {
+                    tracing::warn!(
+                        run = %self.key, workflow = %self.post.workflow,
+                        "ended without having said so in the log: it did not answer in time"
+                    );
+                    return Ok(Ending::Left);
+                }
+            }
+            if let Some(ending) = self.ending() {
+                return Ok(ending);
+            }
+            self.start_reading();
+        }
+    }
+
+    /// How it ended, once there is nothing left to wait for.
+    fn ending(&mut self) -> Option<Ending> {
+        if !self.at_once.is_empty() || self.wake.is_some() {
+            return None;
+        }
+        match &self.standing {
+            Some(Standing::Over(ending)) => Some(ending.clone()),
+            _ => {
+                self.wake = Some(Instant::now() + AT_THE_LATEST);
+                None
+            }
+        }
+    }
+
+    async fn send_beat(&mut self) {
+        if let Some(beat) = self.agent.beat() {
+            let beat = lockstep_bus::beat::Beat {
+                epoch: beat.epoch,
+                step: beat.step,
+                progress: beat.progress,
+            };
+            self.post.bus.beat(&self.key, &self.post.workflow, &beat).await;
+        }
+    }
+}

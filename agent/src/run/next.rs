@@ -1,0 +1,105 @@
+//! What happens next: the one place where the loop waits.
+
+use futures::StreamExt;
+use lockstep_agent_core::Event;
+use lockstep_bus::{ReadError, Ring};
+use tokio::time::Instant;
+
+use super::{LEAVE_LIMIT, RunError, RunLoop};
+use crate::command::Question;
+
+/// What a loop is woken by.
+pub(super) enum Happened {
+    /// Something for the core.
+    Event(Event),
+    /// A beat is due.
+    TimeToBeat,
+    /// A target asks whether it may write.
+    Asked(Question),
+    /// Something that only the loop itself takes note of.
+    Nothing,
+    /// The time to leave is over.
+    TimeToGo,
+}
+
+impl RunLoop {
+    /// Waits for the next thing to happen. The arms build what the core is told, and nothing else.
+    pub(super) async fn next(&mut self) -> Result<Happened, RunError> {
+        if let Some(event) = self.at_once.pop_front() {
+            return Ok(Happened::Event(event));
+        }
+        let closed = |source: ReadError| RunError::Read { key: self.key.clone(), source };
+        let mut debts = self.post.board.watch();
+        let is_leaving = self.leave_by.is_some();
+        let has_debt = self.debt != lockstep_agent_core::debt::Debt::None;
+        tokio::select! {
+            ring = self.bell.next() => match ring {
+                Some(Ring::Copy(entry)) if entry.key == self.key => {
+                    Ok(Happened::Event(Event::Rang(*entry)))
+                }
+                Some(Ring::Copy(_)) => Ok(Happened::Nothing),
+                Some(Ring::Missed) => {
+                    self.reader.begin_anew();
+                    self.history.compare(&self.post.bus);
+                    Ok(Happened::Event(Event::Connected))
+                }
+                None => Err(closed(ReadError::Closed)),
+            },
+            read = self.reader.next() => match read.map_err(closed)? {
+                Some(Event::Reading(reading)) => {
+                    self.history.learn(&reading, &self.post.workflow);
+                    Ok(Happened::Event(Event::Reading(reading)))
+                }
+                _ => Ok(Happened::Nothing),
+            },
+            Some((slot, outcome)) = self.appends.next() => {
+                Ok(Happened::Event(Event::Appended { slot, outcome }))
+            }
+            Some(event) = self.acts.next() => Ok(event.map_or(Happened::Nothing, Happened::Event)),
+            Some(question) = self.permits.recv() => Ok(Happened::Asked(question)),
+            Some(epoch) = next_beat(&mut self.beats) => {
+                Ok(Happened::Event(Event::Beat { epoch }))
+            }
+            compared = self.history.next(&self.post.bus) => {
+                Ok(compared.map_err(closed)?.map_or(Happened::Nothing, Happened::Event))
+            }
+            () = sleep_until(self.wake) => {
+                self.wake = None;
+                Ok(Happened::Event(Event::Woke))
+            }
+            _ = self.beat.tick() => Ok(Happened::TimeToBeat),
+            Ok(()) = debts.changed(), if has_debt => Ok(self.debt_moved()),
+            () = self.leave.cancelled(), if !is_leaving => {
+                self.leave_by = Some(Instant::now() + LEAVE_LIMIT);
+                Ok(Happened::Event(Event::Terminate))
+            }
+            () = sleep_until(self.leave_by) => Ok(Happened::TimeToGo),
+        }
+    }
+
+    /// Another run's standing changed: perhaps it settled what stands in this one's way.
+    fn debt_moved(&mut self) -> Happened {
+        let debt = self.post.board.debt(&self.post.state, &self.post.workflow, &self.key);
+        if debt == self.debt {
+            return Happened::Nothing;
+        }
+        self.debt = debt.clone();
+        Happened::Event(Event::Debt(debt))
+    }
+}
+
+async fn next_beat(
+    beats: &mut Option<lockstep_bus::beat::Beats>,
+) -> Option<lockstep_shared::id::Epoch> {
+    match beats {
+        Some(beats) => beats.next().await.map(|(_, _, beat)| beat.epoch),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,85 @@
+//! Readings of the log, one at a time.
+
+use std::time::Duration;
+
+use futures::{FutureExt, future::BoxFuture};
+use lockstep_agent_core::{Agent, Event, Reading, Watched};
+use lockstep_bus::{Bus, ReadError, reading::Reading as Read};
+use lockstep_shared::id::RunKey;
+use tokio::time::Instant;
+
+/// How long one reading may take before it is asked anew, with what is known by then.
+const READ_LIMIT: Duration = Duration::from_secs(10);
+
+/// The pause after a reading that the server refused, since somebody has to change something.
+const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+
+type Answer = (Vec<Watched>, Result<Read, ReadError>);
+
+/// What is being read, and whether to read once more after that.
+#[derive(Default)]
+pub(super) struct Reader {
+    wanted: bool,
+    under_way: Option<BoxFuture<'static, Answer>>,
+}
+
+impl Reader {
+    /// One more reading, after the one that is under way.
+    pub(super) fn want(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Drops the reading under way, since it may be of another log, and wants one anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.under_way = None;
+        self.wanted = true;
+    }
+
+    /// Asks, if that is wanted and nothing is under way.
+    pub(super) fn start(&mut self, bus: &Bus, key: &RunKey, agent: &Agent) {
+        if !self.wanted || self.under_way.is_some() {
+            return;
+        }
+        self.wanted = false;
+        let asked = agent.filter();
+        let subjects = bus.subjects();
+        let filter: Vec<String> = asked
+            .iter()
+            .map(|watched| match watched {
+                Watched::Family(family) => subjects.family(key, family),
+                Watched::Slot(slot) => subjects.slot(key, slot),
+            })
+            .collect();
+        let (bus, floor) = (bus.clone(), agent.floor());
+        let reading = async move {
+            let read = bus.read(&filter, floor, Instant::now() + READ_LIMIT).await;
+            if let Err(ReadError::Denied(_) | ReadError::TooMany) = read {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
+            (asked, read)
+        };
+        self.under_way = Some(reading.boxed());
+    }
+
+    /// The next reading; cancel-safe. Waits for ever while nothing is asked.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`], after which there never is another one.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, ReadError> {
+        let Some(reading) = &mut self.under_way else { return std::future::pending().await };
+        let (asked, read) = reading.await;
+        self.under_way = None;
+        match read {
+            Ok(read) => {
+                let reading = Reading { asked, upto: read.upto, entries: read.entries };
+                Ok(Some(Event::Reading(reading)))
+            }
+            Err(ReadError::Closed) => Err(ReadError::Closed),
+            Err(error) => {
+                tracing::warn!(%error, "the log cannot be read; trying again");
+                self.wanted = true;
+                Ok(None)
+            }
+        }
+    }
+}

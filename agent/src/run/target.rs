@@ -1,0 +1,234 @@
+//! Orders to the target, each carried out to its one report.
+//!
+//! The only target that this build has is the command; a workflow for another one is refused in
+//! prepare. Steps that ask (`verify`) need no target.
+
+use std::{sync::Arc, time::Duration};
+
+use lockstep_agent_core::Report;
+use lockstep_shared::{
+    fold,
+    id::{StepIndex, WorkflowName},
+    plan::{Action, Command, Probe, RunCommand, Step, Target as PlannedTarget, Workflow},
+};
+use tokio::sync::watch::channel;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    command::{Call, Finished, Gate, Permit, Setting, end_left_over, run},
+    error_text,
+    state::StateDirectory,
+    verify::{Health, Question, watch},
+};
+
+/// How much of an error goes into a record, in bytes.
+const MAX_ERROR_BYTES: usize = 2048;
+
+/// What carries a workflow's steps out.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    pub(super) workflow: Arc<Workflow>,
+    pub(super) setting: Setting,
+    pub(super) state: StateDirectory,
+    pub(super) permit: Permit,
+    pub(super) allow_commands: bool,
+    pub(super) degrade_grace: Duration,
+}
+
+impl Target {
+    /// Whether every step can be carried out here.
+    ///
+    /// # Errors
+    /// Why not and what to do, for a person.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let name = &self.setting.workflow;
+        if !matches!(self.workflow.target, PlannedTarget::Command {}) {
+            return Err(foreign_target(name, &self.workflow.target));
+        }
+        for step in &self.workflow.steps {
+            if let Action::Deploy(_) = step.action {
+                return Err(format!(
+                    "step {:?} of {name} deploys to Kubernetes, and its target is the command; \
+                     give the workflow a kubernetes target, or use a run step",
+                    step.name
+                ));
+            }
+            if needs_commands(step) && !self.allow_commands {
+                return Err(format!(
+                    "step {:?} of {name} runs a command, and this agent runs none; start it with \
+                     --allow-commands (whoever may submit a plan can then run anything there)",
+                    step.name
+                ));
+            }
+        }
+        if !self.setting.workdir.is_dir() {
+            return Err(format!(
+                "the agent's working directory {} is gone; start the agent again with --workdir",
+                self.setting.workdir.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// One attempt of a step.
+    pub(super) async fn start(
+        &self,
+        step: StepIndex,
+        attempt: u32,
+        stop: CancellationToken,
+    ) -> Report {
+        let failed = |error: String, output: String| {
+            let error = fold::cut(&error, MAX_ERROR_BYTES);
+            Report::Failed { step, attempt, error, output }
+        };
+        let Some(planned) = self.workflow.steps.get(step) else {
+            return failed(format!("the plan has no step {}", step + 1), String::new());
+        };
+        if let Err(error) = self.end_left_over().await {
+            return failed(error, String::new());
+        }
+        match &planned.action {
+            Action::Run(command) => {
+                let done = self.run(step, planned, command, &command.command, attempt, &stop).await;
+                match done.result {
+                    Ok(()) => Report::Finished { step, attempt, output: done.output },
+                    Err(error) => failed(error_text(&error), done.output),
+                }
+            }
+            Action::Verify(verify) => {
+                let asked = self.question(planned, verify, attempt);
+                match asked.settle(planned.timeout, &stop).await {
+                    Ok(()) => Report::Finished { step, attempt, output: String::new() },
+                    Err(error) => failed(error_text(&error), String::new()),
+                }
+            }
+            other => failed(format!("this target has no {} steps", other.kind()), String::new()),
+        }
+    }
+
+    /// Undoes a step, however much of it was done.
+    pub(super) async fn undo(&self, step: StepIndex, stop: CancellationToken) -> Report {
+        let failed = |error: String, left: Vec<String>| {
+            let error = fold::cut(&error, MAX_ERROR_BYTES);
+            Report::UndoFailed { step, error, left }
+        };
+        let name = self.workflow.steps.get(step).map_or("", |step| step.name.as_str());
+        if let Err(error) = self.end_left_over().await {
+            return failed(error, vec![format!("step {name:?} is still running")]);
+        }
+        let done = match self.workflow.steps.get(step) {
+            Some(planned) => match &planned.action {
+                Action::Run(command) => match &command.undo {
+                    Some(undo) => self.run(step, planned, command, undo, 0, &stop).await,
+                    // That is the author's word that there is nothing to give back.
+                    None => return Report::Undone { step, residue: Vec::new() },
+                },
+                _ => return Report::Undone { step, residue: Vec::new() },
+            },
+            None => {
+                let error = format!("what undoes step {} is not known", step + 1);
+                return failed(error, vec![format!("step {}", step + 1)]);
+            }
+        };
+        match done.result {
+            Ok(()) => Report::Undone { step, residue: Vec::new() },
+            Err(error) => {
+                let mut error = format!("the undo of step {name:?} failed: {}", error_text(&error));
+                if !done.output.is_empty() {
+                    error = format!("{error}\n{}", fold::tail(&done.output, MAX_ERROR_BYTES / 2));
+                }
+                failed(error, vec![format!("what step {name:?} did")])
+            }
+        }
+    }
+
+    /// Watches a finished step until it degrades; then this ends.
+    pub(super) async fn watch(&self, step: StepIndex, stop: CancellationToken) -> Option<String> {
+        let planned = self.workflow.steps.get(step)?;
+        let Action::Verify(verify) = &planned.action else { return None };
+        let asked = self.question(planned, verify, 1);
+        let (sender, mut health) = channel(Health::Right);
+        let degraded = |found: &Health| matches!(found, Health::Degraded(_));
+        tokio::select! {
+            () = watch(&asked, self.degrade_grace, &sender, &stop) => None,
+            Ok(found) = health.wait_for(degraded) => match &*found {
+                Health::Degraded(wrong) => {
+                    let grace = self.degrade_grace.as_secs_f64();
+                    Some(fold::cut(&format!("{wrong} (for longer than {grace} s)"), MAX_ERROR_BYTES))
+                }
+                Health::Right => None,
+            },
+        }
+    }
+
+    /// Ends what an earlier incarnation left running for this workflow.
+    ///
+    /// # Errors
+    /// Why that is not possible, for a person.
+    pub(super) async fn end_left_over(&self) -> Result<(), String> {
+        let (pipeline, workflow) = (&self.setting.key.pipeline, &self.setting.workflow);
+        let left = self.state.group(pipeline, workflow).map_err(|error| error_text(&error))?;
+        let Some(left) = left else { return Ok(()) };
+        let ended = end_left_over(&left, pipeline.as_str(), workflow.as_str())
+            .await
+            .map_err(|error| error_text(&error))?;
+        if ended {
+            tracing::warn!(
+                %workflow, step = left.step_name, group = left.group,
+                "ended the processes that an earlier incarnation of this agent left running"
+            );
+        }
+        self.state.forget_group(pipeline, workflow).map_err(|error| error_text(&error))
+    }
+
+    async fn run(
+        &self,
+        index: StepIndex,
+        step: &Step,
+        spec: &RunCommand,
+        command: &Command,
+        attempt: u32,
+        stop: &CancellationToken,
+    ) -> Finished {
+        let call = Call {
+            command,
+            env: &spec.env,
+            workdir: spec.workdir.as_deref(),
+            timeout: step.timeout,
+            step: &step.name,
+            attempt,
+        };
+        let gate = Gate { state: self.state.clone(), step: index, permit: self.permit.clone() };
+        run(&self.setting, &call, Some(&gate), stop).await
+    }
+
+    fn question(
+        &self,
+        step: &Step,
+        verify: &lockstep_shared::plan::Verify,
+        attempt: u32,
+    ) -> Question {
+        Question {
+            verify: verify.clone(),
+            setting: self.setting.clone(),
+            step: step.name.clone(),
+            attempt,
+        }
+    }
+}
+
+fn needs_commands(step: &Step) -> bool {
+    match &step.action {
+        Action::Run(_) => true,
+        Action::Verify(verify) => matches!(verify.probe, Probe::Command(_)),
+        _ => false,
+    }
+}
+
+fn foreign_target(workflow: &WorkflowName, target: &PlannedTarget) -> String {
+    format!(
+        "{workflow} has a {} target, and this build of lockstep-agent serves the command target \
+         only; give the workflow `target: {{ command: {{}} }}`",
+        target.kind()
+    )
+}

@@ -1,0 +1,81 @@
+//! What a workflow would do, as its agent sees it: for plan-only runs.
+
+use lockstep_shared::{
+    id::WorkflowName,
+    plan::{Action, Command, Probe, Step, Workflow},
+};
+use serde::Serialize;
+
+/// An agent's view of its part of a plan, stored as a bundle.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct View<'a> {
+    workflow: &'a WorkflowName,
+    target: &'static str,
+    /// Who looked, by instance.
+    agent: &'a str,
+    /// Where commands would run.
+    workdir: String,
+    steps: Vec<StepView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StepView<'a> {
+    name: &'a str,
+    kind: &'static str,
+    /// What it would do, in one sentence.
+    does: String,
+    /// What would take it back, if anything has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undo: Option<String>,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(
+        name: &'a WorkflowName,
+        workflow: &'a Workflow,
+        agent: &'a str,
+        workdir: &std::path::Path,
+    ) -> Self {
+        let steps = workflow.steps.iter().map(view).collect();
+        let (target, workdir) = (workflow.target.kind(), workdir.display().to_string());
+        Self { workflow: name, target, agent, workdir, steps }
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a view has only string keys")
+    }
+}
+
+fn view(step: &Step) -> StepView<'_> {
+    let undo = match &step.action {
+        Action::Run(run) => run.undo.as_ref().map(words),
+        _ => None,
+    };
+    StepView { name: &step.name, kind: step.action.kind(), does: does(&step.action), undo }
+}
+
+fn does(action: &Action) -> String {
+    match action {
+        Action::Barrier(barrier) => format!("meets the other parties at {barrier}"),
+        Action::Run(run) => format!("runs `{}`", words(&run.command)),
+        Action::Wait(span) => format!("waits {span}"),
+        Action::Verify(verify) => {
+            let asked = match &verify.probe {
+                Probe::Http { url, status, .. } => format!("asks {url} for {status}"),
+                Probe::Tcp(address) => format!("connects to {address}"),
+                Probe::Command(command) => format!("runs `{}`", words(command)),
+            };
+            format!("{asked}, which must hold for {}", verify.hold)
+        }
+        Action::Deploy(_) => "deploys to Kubernetes".to_owned(),
+    }
+}
+
+fn words(command: &Command) -> String {
+    match command {
+        Command::Shell(text) => text.trim().to_owned(),
+        Command::Exec(list) => list.join(" "),
+    }
+}

@@ -1,0 +1,87 @@
+//! Learning of runs: by the bell on admissions, and by asking which ones are open.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use lockstep_bus::{Bell, ReadError, Ring};
+use lockstep_shared::{
+    id::{PartyName, RunKey, WorkflowName},
+    record::Record,
+};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::Base;
+
+/// How often open runs are asked for, lest a bell was missed.
+const ASK_EVERY: Duration = Duration::from_secs(30);
+
+/// How often they are asked for until somebody has answered.
+const ASK_UNANSWERED: Duration = Duration::from_secs(2);
+
+/// How long an answer is waited for.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// Finds the runs that one workflow is wanted for.
+pub(super) struct Discovery {
+    base: Base,
+    workflow: WorkflowName,
+    bell: Bell,
+    ask: Interval,
+}
+
+/// What was found.
+pub(super) enum Found {
+    /// This run was admitted.
+    Admitted(RunKey),
+    /// These are open, oldest first.
+    Open(Vec<RunKey>),
+}
+
+impl Discovery {
+    pub(super) async fn begin(base: Base, workflow: WorkflowName) -> Self {
+        let mut bell = base.bus.bell();
+        let admissions = base.bus.subjects().admissions_of(&base.options.pipeline);
+        bell.listen(&BTreeSet::from([admissions])).await;
+        Self { base, workflow, bell, ask: interval(Instant::now(), ASK_UNANSWERED) }
+    }
+
+    /// The next find. Cancel-safe but for an answer under way, which is asked for again.
+    ///
+    /// # Errors
+    /// [`ReadError::Closed`], or [`ReadError::Denied`] if it is not permitted to ask.
+    pub(super) async fn next(&mut self) -> Result<Found, ReadError> {
+        loop {
+            tokio::select! {
+                ring = self.bell.next() => match ring.ok_or(ReadError::Closed)? {
+                    Ring::Copy(entry) => {
+                        let record = entry.content.as_ref().map(|stated| &stated.record);
+                        if let Ok(Record::Admitted {}) = record {
+                            return Ok(Found::Admitted(entry.key));
+                        }
+                    }
+                    Ring::Missed => self.ask.reset_immediately(),
+                },
+                _ = self.ask.tick() => {
+                    if let Some(open) = self.ask_open().await? {
+                        self.ask = interval(Instant::now() + ASK_EVERY, ASK_EVERY);
+                        return Ok(Found::Open(open));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn ask_open(&self) -> Result<Option<Vec<RunKey>>, ReadError> {
+        let pipeline = &self.base.options.pipeline;
+        let party = PartyName::from(&self.workflow);
+        let until = Instant::now() + ANSWER_LIMIT;
+        let runs = self.base.bus.ask_open(pipeline, &party, until).await?;
+        let key = |run| RunKey { pipeline: pipeline.clone(), run };
+        Ok(runs.map(|runs| runs.into_iter().map(key).collect()))
+    }
+}
+
+fn interval(first: Instant, every: Duration) -> Interval {
+    let mut interval = tokio::time::interval_at(first, every);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

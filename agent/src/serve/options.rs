@@ -1,0 +1,144 @@
+//! How an agent is started: its flags, and the same as a library.
+
+use std::{path::PathBuf, time::Duration};
+
+use lockstep_shared::id::{PipelineName, WorkflowName};
+
+use crate::state::StateDirectory;
+
+/// For how long a finished `verify` step may answer wrong before its workflow fails.
+pub const DEGRADE_GRACE: Duration = Duration::from_secs(60);
+
+/// What an agent is, whatever it takes part in.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The workflows that it carries out, side by side.
+    pub workflows: Vec<WorkflowName>,
+    /// Where it keeps its locks and undo records.
+    pub state_dir: PathBuf,
+    /// What it calls itself; by default the host's name and an id kept in `state_dir`.
+    pub instance: Option<String>,
+    /// Whether it runs commands at all: whoever may submit a plan could run anything.
+    pub allow_commands: bool,
+    /// Where commands run.
+    pub workdir: PathBuf,
+    /// The name of the cluster that it stands in.
+    pub cluster: Option<String>,
+    /// For how long a finished `verify` step may answer wrong before its workflow fails.
+    pub degrade_grace: Duration,
+    /// The trace that its runs belong to.
+    pub traceparent: Option<String>,
+}
+
+/// The flags that every way of starting an agent takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AgentArgs {
+    /// Where locks and undo records are kept; it must outlive the agent
+    /// [default: $XDG_STATE_HOME/lockstep]
+    #[arg(long, env = "LOCKSTEP_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// What this agent calls itself [default: host name and an id kept in the state directory]
+    #[arg(long, env = "LOCKSTEP_INSTANCE", value_name = "NAME")]
+    pub instance: Option<String>,
+    /// Run the commands of plans; whoever may submit a plan can then run anything here
+    #[arg(long, env = "LOCKSTEP_ALLOW_COMMANDS", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_commands: bool,
+    /// Where commands run [default: the working directory]
+    #[arg(long, env = "LOCKSTEP_WORKDIR", value_name = "DIR")]
+    pub workdir: Option<PathBuf>,
+    /// The name of the cluster that this agent stands in
+    #[arg(long, env = "LOCKSTEP_CLUSTER", value_name = "NAME")]
+    pub cluster: Option<String>,
+    /// For how long a finished verify step may answer wrong, in seconds, before its workflow fails
+    #[arg(
+        long,
+        env = "LOCKSTEP_DEGRADE_GRACE",
+        value_name = "SECONDS",
+        default_value = "60",
+        value_parser = parse_seconds
+    )]
+    pub degrade_grace: Duration,
+}
+
+/// Why the flags make no agent.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// No place for the state.
+    #[error(
+        "no folder for the agent's state is known, because neither XDG_STATE_HOME nor HOME is set; \
+         choose one with --state-dir"
+    )]
+    NoStateDirectory,
+    /// The working directory cannot be used.
+    #[error("the working directory {} cannot be used; choose another with --workdir", path.display())]
+    Workdir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl AgentArgs {
+    /// The agent that these flags describe.
+    ///
+    /// # Errors
+    /// [`OptionsError`] if a folder is missing.
+    pub fn options(
+        self,
+        pipeline: PipelineName,
+        workflows: Vec<WorkflowName>,
+    ) -> Result<Options, OptionsError> {
+        let state_dir = self
+            .state_dir
+            .or_else(StateDirectory::default_path)
+            .ok_or(OptionsError::NoStateDirectory)?;
+        let workdir = self.workdir.unwrap_or_else(|| PathBuf::from("."));
+        let workdir = workdir
+            .canonicalize()
+            .map_err(|source| OptionsError::Workdir { path: workdir, source })?;
+        Ok(Options {
+            pipeline,
+            workflows,
+            state_dir,
+            instance: self.instance,
+            allow_commands: self.allow_commands,
+            workdir,
+            cluster: self.cluster,
+            degrade_grace: self.degrade_grace,
+            traceparent: std::env::var("TRACEPARENT").ok().filter(|text| is_traceparent(text)),
+        })
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "use a number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "use a number of seconds".to_owned())
+}
+
+/// The W3C form: it is passed on in headers, where nothing else may go.
+fn is_traceparent(text: &str) -> bool {
+    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
+    lengths == [2, 32, 16, 2] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_trace_in_the_standard_form_is_passed_on() {
+        assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
+        assert!(!is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nx: y"));
+        assert!(!is_traceparent(""));
+    }
+
+    #[test]
+    fn a_grace_may_be_a_fraction_of_a_second_and_never_negative() {
+        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert!(parse_seconds("-1").is_err());
+        assert!(parse_seconds("soon").is_err());
+    }
+}

@@ -1,0 +1,176 @@
+//! One workflow's agent: holds its lock, and takes part in its runs, debts first.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use lockstep_agent_core::Ending;
+use lockstep_bus::ReadError;
+use lockstep_shared::id::{RunKey, WorkflowName};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AgentError, Base, RunEnd,
+    discover::{Discovery, Found},
+    standby,
+};
+use crate::{
+    run::{Board, Post, RunError, take_part},
+    state::Mark,
+};
+
+/// How many ended runs are remembered, lest they are begun again before a coordinator closes them.
+const MAX_ENDED: usize = 1000;
+
+/// How many runs one workflow takes part in at a time: its debts and a newer run. More are looked
+/// at again when the open runs are next asked for.
+const MAX_RUNS: usize = 16;
+
+/// One workflow's agent.
+pub(super) struct Worker {
+    base: Base,
+    workflow: WorkflowName,
+    stop: CancellationToken,
+    board: Board,
+    runs: JoinSet<(RunKey, Result<Ending, RunError>)>,
+    active: BTreeSet<RunKey>,
+    ended: VecDeque<RunKey>,
+}
+
+impl Worker {
+    pub(super) fn new(base: Base, workflow: WorkflowName, stop: &CancellationToken) -> Self {
+        Self {
+            base,
+            workflow,
+            stop: stop.child_token(),
+            board: Board::new(),
+            runs: JoinSet::new(),
+            active: BTreeSet::new(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// Takes part in every run until it is told to stop.
+    pub(super) async fn serve(mut self) -> Result<(), AgentError> {
+        let Some(_lock) = standby::lock(&self.base, &self.workflow, &self.stop).await? else {
+            return Ok(());
+        };
+        let mut discovery = Discovery::begin(self.base.clone(), self.workflow.clone()).await;
+        self.begin_debts()?;
+        tracing::info!(
+            pipeline = %self.base.options.pipeline, workflow = %self.workflow,
+            instance = self.base.instance, "ready"
+        );
+        let result = self.work(&mut discovery).await;
+        // Also when it cannot go on, no run is left without a word in the log.
+        self.stop.cancel();
+        self.wait_for_all().await.and(result)
+    }
+
+    async fn work(&mut self, discovery: &mut Discovery) -> Result<(), AgentError> {
+        loop {
+            tokio::select! {
+                found = discovery.next() => {
+                    self.found(found.map_err(|source| self.blind(source))?);
+                }
+                Some(ended) = self.runs.join_next() => {
+                    self.ended(ended?)?;
+                }
+                () = self.stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes part in one run, and settles what stands in its way.
+    pub(super) async fn take_part(mut self, key: RunKey) -> Result<RunEnd, AgentError> {
+        let Some(_lock) = standby::lock(&self.base, &self.workflow, &self.stop).await? else {
+            return Ok(RunEnd::Left);
+        };
+        self.begin_debts()?;
+        self.begin(key.clone());
+        while let Some(ended) = self.runs.join_next().await {
+            if let Some((_, ending)) = self.ended(ended?)?.filter(|(run, _)| *run == key) {
+                // Debts that only an operator can settle wait for the next agent.
+                self.stop.cancel();
+                self.wait_for_all().await?;
+                return Ok(RunEnd::of(&ending));
+            }
+        }
+        Ok(RunEnd::Left)
+    }
+
+    fn blind(&self, source: ReadError) -> AgentError {
+        let (workflow, pipeline) = (&self.workflow, &self.base.options.pipeline);
+        let what = format!("the agent of {workflow} cannot learn of the runs of {pipeline}");
+        AgentError::Log { what, source: Box::new(source) }
+    }
+
+    /// Joins the runs that something may still be owed from: what is left undone comes first.
+    fn begin_debts(&mut self) -> Result<(), AgentError> {
+        let records = self.base.state.undo_records(&self.base.options.pipeline, &self.workflow)?;
+        for record in records {
+            if record.mark != Mark::Settled {
+                self.begin(record.key);
+            }
+        }
+        Ok(())
+    }
+
+    fn found(&mut self, found: Found) {
+        match found {
+            Found::Admitted(key) => self.begin(key),
+            // The others wait for it: they are queued, and the bell will tell.
+            Found::Open(open) => {
+                if let Some(key) = open.into_iter().find(|key| !self.ended.contains(key)) {
+                    self.begin(key);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, key: RunKey) {
+        if self.active.contains(&key) || self.ended.contains(&key) {
+            return;
+        }
+        if self.active.len() >= MAX_RUNS {
+            tracing::warn!(run = %key, workflow = %self.workflow, "too many runs are open at once");
+            return;
+        }
+        let post = Post {
+            bus: self.base.bus.clone(),
+            options: self.base.options.clone(),
+            workflow: self.workflow.clone(),
+            instance: self.base.instance.clone(),
+            state: self.base.state.clone(),
+            clock: self.base.clock,
+            board: self.board.clone(),
+        };
+        self.active.insert(key.clone());
+        let leave = self.stop.clone();
+        self.runs.spawn(async move {
+            let ended = take_part(post, key.clone(), leave).await;
+            (key, ended)
+        });
+    }
+
+    fn ended(
+        &mut self,
+        (key, ended): (RunKey, Result<Ending, RunError>),
+    ) -> Result<Option<(RunKey, Ending)>, AgentError> {
+        let ending = ended.map_err(|error| AgentError::of(error, &self.workflow))?;
+        self.active.remove(&key);
+        self.board.forget_settled(&key);
+        if self.ended.len() == MAX_ENDED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(key.clone());
+        Ok(Some((key, ending)))
+    }
+
+    /// Every run leaves by itself, in its own limited time.
+    async fn wait_for_all(&mut self) -> Result<(), AgentError> {
+        while let Some(ended) = self.runs.join_next().await {
+            self.ended(ended?)?;
+        }
+        Ok(())
+    }
+}
