@@ -7,6 +7,9 @@ use crate::tree::{TextFile, files, no_findings};
 /// More than this is no longer one story; most files should have half of it.
 const MAX_LINES: usize = 500;
 
+/// Tables: looked up, not read.
+const TABLES: &[&str] = &["shared/src/pipeline/keys.rs", "shared/src/error_code.rs"];
+
 /// Tests are read one at a time, so a file may hold more of them.
 const MAX_TEST_LINES: usize = 800;
 
@@ -38,7 +41,8 @@ fn a_file_of_code_tells_one_story() {
     for file in files().iter().filter(|file| file.ends_with(".rs") || file.ends_with(".py")) {
         let lines = file.lines().count();
         let tests = file.path.contains("tests");
-        let limit = if tests { MAX_TEST_LINES } else { MAX_LINES };
+        let long = tests || TABLES.contains(&file.path.as_str());
+        let limit = if long { MAX_TEST_LINES } else { MAX_LINES };
         if lines > limit {
             found.push(format!("{}: {lines} lines; the limit is {limit}", file.path));
         }

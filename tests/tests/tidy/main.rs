@@ -2,6 +2,7 @@
 
 mod docs;
 mod layout;
+mod pipelines;
 mod protocol;
 mod tree;
 mod words;
