@@ -23,11 +23,12 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             }
         }
     }
+    let met = draft.parties();
     for (id, barrier) in &draft.barriers {
         collisions(id, barrier, draft, findings);
         // A misspelt name was meant for this barrier: what it then lacks follows from that.
         if draft.whole && !meant.contains(id) {
-            parties(id, barrier, draft, findings);
+            parties(id, barrier, met.get(id).map_or(&[], Vec::as_slice), findings);
         }
     }
 }
@@ -91,9 +92,12 @@ fn collisions(id: &BarrierId, barrier: &BarrierDraft, draft: &Draft, findings: &
     }
 }
 
-fn parties(id: &BarrierId, barrier: &BarrierDraft, draft: &Draft, findings: &mut Findings) {
-    let meets = |workflow: &&WorkflowDraft| workflow.barriers().contains(id);
-    let workflows: Vec<&WorkflowDraft> = draft.workflows.iter().filter(meets).collect();
+fn parties(
+    id: &BarrierId,
+    barrier: &BarrierDraft,
+    workflows: &[&WorkflowDraft],
+    findings: &mut Findings,
+) {
     let Some(first) = workflows.first() else {
         findings
             .report(Code::UnusedBarrier, format!("no workflow meets at the barrier `{id}`"))

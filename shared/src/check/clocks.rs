@@ -25,6 +25,7 @@ const MAX_WORK: usize = 2_000_000;
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     let run = draft.clocks.run.as_ref();
     let limit = run.map_or(Timeouts::default().run, |run| run.value);
+    let parties = draft.parties();
     for (id, barrier) in &draft.barriers {
         if barrier.clock() > limit {
             let place = barrier.timeout.as_ref().map_or(barrier.place, |timeout| timeout.place);
@@ -39,19 +40,17 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
                 finding.at(run.place, "the run's timeout");
             }
         }
-        approvals(id, barrier, draft, findings);
+        let met = parties.get(id).into_iter().flatten().any(|workflow| !workflow.waived);
+        if met && !barrier.parties.is_empty() {
+            approvals(id, barrier, findings);
+        }
     }
     if let Some(legs) = Legs::of(draft) {
         legs.check(draft, findings);
     }
 }
 
-fn approvals(id: &BarrierId, barrier: &BarrierDraft, draft: &Draft, findings: &mut Findings) {
-    let met =
-        draft.workflows.iter().any(|workflow| !workflow.waived && workflow.barriers().contains(id));
-    if barrier.parties.is_empty() || !met {
-        return;
-    }
+fn approvals(id: &BarrierId, barrier: &BarrierDraft, findings: &mut Findings) {
     let clock = barrier.clock();
     let parties = suggest::listed(barrier.parties.iter().map(|party| party.value.as_str()));
     let finding = findings.report(

@@ -31,6 +31,19 @@ pub(crate) struct Draft {
     pub(crate) whole: bool,
 }
 
+impl Draft {
+    /// The workflows that name each barrier, waived ones included.
+    pub(crate) fn parties(&self) -> BTreeMap<&BarrierId, Vec<&WorkflowDraft>> {
+        let mut parties: BTreeMap<&BarrierId, Vec<&WorkflowDraft>> = BTreeMap::new();
+        for workflow in &self.workflows {
+            for barrier in workflow.barriers() {
+                parties.entry(barrier).or_default().push(workflow);
+            }
+        }
+        parties
+    }
+}
+
 /// The run's clocks, where the file sets them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clocks {

@@ -230,7 +230,7 @@ pub(crate) fn caption(node: &Node, what: &str, findings: &mut Findings) -> Optio
 }
 
 /// A value without quotes, or one that an expression gave.
-fn bare<'a>(node: &'a Node) -> Option<&'a str> {
+fn bare(node: &Node) -> Option<&str> {
     match &node.kind {
         NodeKind::Scalar(scalar) if scalar.form != Form::Text => Some(scalar.text.trim()),
         _ => None,

@@ -45,17 +45,16 @@ fn timeouts(draft: &Draft) -> Timeouts {
 }
 
 fn barriers(draft: &Draft) -> BTreeMap<BarrierId, Barrier> {
-    let mut parties: BTreeMap<BarrierId, (BTreeSet<WorkflowName>, BTreeSet<WorkflowName>)> =
-        BTreeMap::new();
-    for workflow in &draft.workflows {
-        for barrier in workflow.barriers() {
-            let (active, waived) = parties.entry(barrier.clone()).or_default();
-            let side = if workflow.waived { waived } else { active };
-            side.insert(workflow.name.value.clone());
-        }
-    }
+    let parties = draft.parties();
+    let names = |id: &BarrierId, waived: bool| -> BTreeSet<WorkflowName> {
+        let named = parties.get(id).into_iter().flatten();
+        named
+            .filter(|workflow| workflow.waived == waived)
+            .map(|workflow| workflow.name.value.clone())
+            .collect()
+    };
     let met = draft.barriers.iter().filter_map(|(id, declared)| {
-        let (workflows, waived) = parties.get(id).cloned().unwrap_or_default();
+        let (workflows, waived) = (names(id, false), names(id, true));
         (!workflows.is_empty()).then(|| {
             let foreign = declared.parties.iter().map(|party| party.value.clone()).collect();
             let barrier = Barrier {
