@@ -142,7 +142,8 @@ impl LinkWatcher {
             tracing::warn!(urls = self.urls, error = text, "NATS reports an error");
             return;
         };
-        tracing::error!(urls = self.urls, subject = denial.subject, "{denial}");
+        // Whoever asked for it says what it means; some questions are only tried.
+        tracing::warn!(urls = self.urls, subject = denial.subject, "{denial}");
         self.link.send_modify(|link| {
             let number = link.denial.as_ref().map_or(0, |(number, _)| *number) + 1;
             link.denial = Some((number, denial.clone()));

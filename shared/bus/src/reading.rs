@@ -221,8 +221,8 @@ impl Collected {
         })
     }
 
-    /// A reading only if nothing is missing. The end message's own count can be 0 although the
-    /// answer was cut one record short, so what the first one announced is counted too.
+    /// A reading only if nothing is missing: neither cut off by the server, which the end message
+    /// tells, nor lost on the way, which only what the first record announced can tell.
     fn end(&mut self, message: &Message) -> Answer {
         let Some(upto) = wire::last_number(message, wire::UP_TO) else {
             return Answer::None("the end message names no position".to_owned());
@@ -230,7 +230,7 @@ impl Collected {
         let pending = wire::last_number(message, wire::NUM_PENDING);
         let count = self.stored.len() as u64;
         if pending != Some(0) || self.announced != Some(count) {
-            return Answer::None(format!("the answer was cut after {count} records"));
+            return Answer::None(format!("the answer came incomplete, with {count} records"));
         }
         Answer::Complete { upto, stored: std::mem::take(&mut self.stored) }
     }

@@ -1,8 +1,11 @@
 //! PROTOCOL section 2: the streams as they are created, found and refused.
 
+use std::time::Duration;
+
 use anyhow::Result;
-use lockstep_bus::{Bus, DevServer, DevServerOptions, StreamError, StreamOptions};
+use lockstep_bus::{Bus, DevServer, DevServerOptions, StreamError, StreamOptions, Syncing};
 use lockstep_shared::subject::{BUNDLE_STREAM, STREAM};
+use tokio::time::Instant;
 
 use crate::world::*;
 
@@ -86,5 +89,26 @@ async fn who_may_not_look_is_told_so() -> Result<()> {
     let error = bus.inspect_streams(limit()).await.unwrap_err();
     assert!(matches!(&error, StreamError::Denied(_)), "{error:?}");
     assert!(error.to_string().contains("$JS.API.STREAM.INFO.LOCKSTEP"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn whether_records_reach_the_disk_is_seen_only_where_the_server_tells() -> Result<()> {
+    let config = r#"accounts {
+        A { jetstream: enabled, users: [ { user: u, password: pw } ] }
+        $SYS { users: [ { user: system, password: pw } ] } }"#;
+    for (sync_always, expected) in
+        [(true, Syncing::Always), (false, Syncing::Every(Duration::from_secs(120)))]
+    {
+        let config = config.to_owned();
+        let options = DevServerOptions { config, sync_always, ..DevServerOptions::default() };
+        let server = DevServer::with_options(options).await?;
+        let system = Bus::connect(&as_user(&server, "system"), "test", LIMIT).await?;
+        let within = || Instant::now() + Duration::from_secs(5);
+        assert_eq!(system.server_health(within()).await.syncing, expected);
+        let user = Bus::connect(&as_user(&server, "u"), "test", LIMIT).await?;
+        let health = user.server_health(within()).await;
+        assert_eq!((health.syncing, health.max_payload), (Syncing::Unknown, 1 << 20));
+    }
     Ok(())
 }
