@@ -171,6 +171,8 @@ pub(crate) struct StreamInfo {
     created: String,
     config: Value,
     state: StreamState,
+    #[serde(default)]
+    ts: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -260,6 +262,14 @@ impl Bus {
     /// [`ReadError`] if no answer came in time.
     pub async fn log_report(&self, until: Instant) -> Result<StreamReport, ReadError> {
         Ok(self.stream_info(STREAM, until).await?.report(STREAM))
+    }
+
+    /// The time at the server that answers for the log, as RFC 3339; `None` if it does not say.
+    ///
+    /// # Errors
+    /// [`ReadError`] if no answer came in time.
+    pub async fn server_time(&self, until: Instant) -> Result<Option<String>, ReadError> {
+        Ok(self.stream_info(STREAM, until).await?.ts)
     }
 
     async fn ensure(
