@@ -9,11 +9,31 @@
 //! the bell's copies count for *appending* the next record only.
 
 mod agent;
+mod attempt;
+mod back;
+mod contact;
+mod course;
 pub mod debt;
 mod decision;
 mod event;
+mod filter;
+mod forward;
+mod intake;
+mod join;
+mod keep;
+mod lanes;
+mod leave;
+mod lock;
+mod progress;
+mod seek;
+mod settle;
 mod setup;
+mod stand;
 mod standing;
+mod text;
+mod turn;
+mod view;
+mod work;
 
 pub use agent::Agent;
 pub use decision::{Act, Append, Decisions, Level, Note, UndoMark};

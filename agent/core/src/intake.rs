@@ -1,0 +1,238 @@
+//! Taking in what happened, before anything is decided.
+
+use lockstep_shared::{
+    codec::Entry,
+    id::StepIndex,
+    subject::{Family, Slot},
+};
+
+use crate::{
+    agent::Agent,
+    course::Course,
+    decision::UndoMark,
+    event::{Appended, Event, Reading, Report},
+    join::Incarnation,
+    leave::Leaving,
+    standing::Ending,
+    turn::Turn,
+    view::View,
+};
+
+impl Agent {
+    pub(crate) fn take_in(&mut self, event: Event, turn: &mut Turn) {
+        match event {
+            Event::Woke => {}
+            Event::Connected => {
+                self.quiet.broken(turn.now);
+                self.contact.ask_now();
+            }
+            Event::Reading(reading) => self.read(&reading, turn),
+            Event::Rang(entry) => self.rang(&entry, turn),
+            Event::Beat { epoch } => {
+                self.quiet.beat(epoch, turn.now);
+                if epoch > self.view.own.epoch {
+                    self.contact.ask_now();
+                }
+            }
+            Event::Lock(lock) => self.locked(lock, turn),
+            Event::Appended { slot, outcome } => self.appended(&slot, outcome, turn),
+            Event::Reported(report) => self.reported(report, turn),
+            Event::Degraded { step, error } => self.degraded(step, &error, turn),
+            Event::SaveFailed { mark, error } => self.unsaved(mark, &error, turn),
+            Event::Debt(debt) => self.setup.debt = debt,
+            Event::WentBack(how) => self.lose(&how, turn),
+            Event::Terminate => {
+                self.leaving.get_or_insert(Leaving::since(turn.now));
+            }
+        }
+    }
+
+    fn read(&mut self, reading: &Reading, turn: &mut Turn) {
+        if reading.upto < self.contact.floor() {
+            self.contact.behind(turn.now);
+            return turn.ignore(format!(
+                "a reading up to #{} is behind #{}",
+                reading.upto,
+                self.contact.floor()
+            ));
+        }
+        if let Some(how) = self.lost_by(reading) {
+            return self.lose(&how, turn);
+        }
+        let ruled = self.view.ruling().is_some();
+        for entry in reading.entries.iter().filter(|entry| entry.key == self.setup.key) {
+            self.view.apply(entry);
+            self.heard.apply(entry);
+        }
+        self.contact.read(reading.upto, turn.now);
+        self.lanes.settle(&self.view);
+        let (whole, slots_went_on) = self.answered(reading);
+        self.contact.whole(whole, slots_went_on);
+        if whole {
+            // Its position is above every bell, so there is nothing that only the bell told.
+            self.heard = self.view.clone();
+            self.notice_lost_start(turn);
+        }
+        if !ruled {
+            self.tell_ruling(turn);
+        }
+    }
+
+    fn tell_ruling(&mut self, turn: &mut Turn) {
+        let Some(ruling) = self.view.ruling() else { return };
+        match &ruling.cause {
+            None => {
+                turn.info(format!("committed at #{}", ruling.at));
+                self.kept = Some(ruling.seq);
+            }
+            Some(cause) => turn.warn(format!("aborted at #{}: {cause}", ruling.at)),
+        }
+    }
+
+    /// The mark is saved after StepStarted was read back: without it in the log, the log lost it.
+    fn notice_lost_start(&mut self, turn: &mut Turn) {
+        let started = self.mark == Some(UndoMark::Started) && self.plan().is_some();
+        if started && self.view.own.steps.is_empty() && self.contact.went_back.is_none() {
+            let how = "the undo record says that a step was started, and no StepStarted is there";
+            turn.error(format!("the log lost records: {how}"));
+            self.contact.went_back = Some(how.to_owned());
+        }
+    }
+
+    /// What was read before means nothing in a log that lost records, except a Committed.
+    fn lose(&mut self, how: &str, turn: &mut Turn) {
+        if self.over.is_some() {
+            return turn.ignore(format!("the log lost records, but all is done: {how}"));
+        }
+        turn.error(format!("the log lost records: {how}"));
+        if let Some(failure) = &mut self.failure {
+            failure.was_said |= self.view.own.failed.is_some();
+        }
+        self.contact.lose(how.to_owned());
+        self.lanes.lose();
+        let empty = match &self.setup.plan {
+            crate::PlanFound::Planned { seq, .. } => *seq,
+            _ => 0,
+        };
+        self.view = View::new(self.setup.workflow.clone(), empty);
+        self.heard = self.view.clone();
+    }
+
+    fn rang(&mut self, entry: &Entry, turn: &mut Turn) {
+        if entry.key != self.setup.key {
+            return turn.ignore(format!("a record of run {} does not concern us", entry.key));
+        }
+        if self.contact.has_read_up_to(entry.seq) {
+            return turn.ignore(format!("#{} has been read", entry.seq));
+        }
+        self.contact.rang(entry.seq);
+        // Own slots are heard in turn: behind a gap there may be a newer incarnation.
+        let in_turn = match &entry.slot.family {
+            Family::Workflow(_) => entry.slot.number == self.heard.own.taken.next(),
+            _ => true,
+        };
+        if in_turn {
+            self.heard.apply(entry);
+        }
+    }
+
+    fn appended(&mut self, slot: &Slot, outcome: Appended, turn: &mut Turn) {
+        if !self.lanes.answered(slot, outcome, turn.now) {
+            return turn.ignore(format!("no append to {slot} is under way"));
+        }
+        match outcome {
+            Appended::Stored(seq) | Appended::Taken(seq) => self.contact.met(seq),
+            Appended::InDoubt => self.contact.ask_now(),
+        }
+        let stored = matches!(outcome, Appended::Stored(_));
+        if matches!(slot.family, Family::Workflow(_))
+            && self.incarnation == Incarnation::Joining(None)
+        {
+            self.incarnation = match outcome {
+                Appended::Stored(seq) => Incarnation::Joining(Some((slot.number, seq))),
+                Appended::Taken(_) | Appended::InDoubt => Incarnation::Outside,
+            };
+        }
+        if let Some(leaving) = &mut self.leaving {
+            leaving.answered(slot, stored);
+        }
+    }
+
+    fn reported(&mut self, report: Report, turn: &mut Turn) {
+        let Some(stopped) = self.work.answered(&report) else {
+            return turn.ignore(format!("nothing like this was ordered: {report:?}"));
+        };
+        match report {
+            Report::Prepared { view } => self.prepared = Some(view),
+            Report::PrepareFailed { error, output } if !stopped => {
+                self.give_up(None, format!("it could not be prepared: {error}"), &output, turn);
+            }
+            Report::Finished { step, attempt, output } => {
+                self.attempt_ended(step, attempt, Ok(output), turn);
+            }
+            Report::Failed { step, attempt, error, output } if !stopped => {
+                self.attempt_ended(step, attempt, Err((error, output)), turn);
+            }
+            Report::Undone { step, residue } => self.rollback.undone(step, residue),
+            Report::UndoFailed { step, error, left } if !stopped => {
+                self.undo_failed(step, &error, left, turn);
+            }
+            Report::Finalized { warnings } => self.finalizing.done(warnings),
+            Report::FinalizeFailed { error } if !stopped => {
+                self.finalizing.failed(error, turn);
+            }
+            Report::PrepareFailed { .. }
+            | Report::Failed { .. }
+            | Report::UndoFailed { .. }
+            | Report::FinalizeFailed { .. } => turn.info("what was running has been stopped"),
+        }
+    }
+
+    fn degraded(&mut self, step: StepIndex, error: &str, turn: &mut Turn) {
+        if !self.watched.contains(&step) {
+            return turn.ignore(format!("{} is not watched", self.step_name(step)));
+        }
+        let what = format!("{} degraded after it was finished: {error}", self.step_name(step));
+        match self.course(&self.view) {
+            Course::Forward => self.give_up(Some(step), what, "", turn),
+            Course::Keep => {
+                turn.warn(format!("degraded after commit: {what}"));
+                self.degraded.get_or_insert(crate::text::error(&what));
+            }
+            _ => turn.ignore(what),
+        }
+    }
+
+    /// Nothing else of those decisions was carried out.
+    fn unsaved(&mut self, mark: UndoMark, error: &str, turn: &mut Turn) {
+        let error = format!("the undo record could not be stored: {error}");
+        match mark {
+            UndoMark::Prepared => {
+                self.mark = None;
+                self.prepared = None;
+                self.lanes.unsend_party();
+                self.give_up(None, error, "", turn);
+            }
+            UndoMark::Started => {
+                self.mark = Some(UndoMark::Prepared);
+                let step = self.begun.take().map(|(step, _)| step);
+                self.work.cancel();
+                self.give_up(step, error, "", turn);
+            }
+            UndoMark::Settled => {
+                turn.error(format!("{error}; it is tried again"));
+                self.unsettled(turn);
+            }
+        }
+    }
+}
+
+impl Ending {
+    /// Whether nothing is owed to the target any more.
+    pub(crate) fn settles(&self) -> bool {
+        matches!(
+            self,
+            Self::Finalized { .. } | Self::RolledBack { .. } | Self::NotStarted | Self::Closed
+        )
+    }
+}

@@ -1,0 +1,55 @@
+//! Texts cut so that a record stays within its size (PROTOCOL section 2, "Sizes").
+
+use lockstep_shared::{
+    fold::{cut, tail},
+    record::{MAX_LISTED, MAX_OUTPUT_BYTES},
+};
+
+/// The longest error that a record carries: with 8 KiB of output and the envelope it stays well
+/// below the 16 KiB that a record may take.
+const MAX_ERROR_BYTES: usize = 3 * 1024;
+
+/// The longest item of a list: ten of them stay beside an error.
+const MAX_ITEM_BYTES: usize = 512;
+
+/// The longest name of an instance or a build.
+const MAX_LABEL_BYTES: usize = 256;
+
+/// An error for a record.
+pub(crate) fn error(text: &str) -> String {
+    cut(text, MAX_ERROR_BYTES)
+}
+
+/// The end of what was printed, for a record.
+pub(crate) fn output(text: &str) -> String {
+    tail(text, MAX_OUTPUT_BYTES).to_owned()
+}
+
+/// A self-chosen name, for a record.
+pub(crate) fn label(text: &str) -> String {
+    cut(text, MAX_LABEL_BYTES)
+}
+
+/// The first ten of a list and how many more there are, for a record.
+pub(crate) fn list(items: &[String]) -> Vec<String> {
+    let mut short: Vec<String> =
+        items.iter().take(MAX_LISTED).map(|item| cut(item, MAX_ITEM_BYTES)).collect();
+    if let Some(more) = items.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        short.push(format!("and {more} more"));
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_names_ten_and_counts_the_rest() {
+        let items: Vec<String> = (1..=13).map(|number| format!("pvc {number}")).collect();
+        let short = list(&items);
+        assert_eq!(short.len(), 11);
+        assert_eq!(short[10], "and 3 more");
+        assert_eq!(list(&items[..10]).len(), 10);
+    }
+}
