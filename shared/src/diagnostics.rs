@@ -195,7 +195,12 @@ impl Diagnostics {
                 &b.labels,
             ))
         });
-        findings.dedup();
+        // Each combination of a matrix says the same of the same place.
+        findings.dedup_by(|a, b| {
+            a.code == b.code
+                && a.labels == b.labels
+                && (a.message == b.message || !a.labels.is_empty())
+        });
         let left_out = findings.len().saturating_sub(MAX_FINDINGS);
         findings.truncate(MAX_FINDINGS);
         let source = NamedSource::new(name, text.to_owned()).with_language("yaml");

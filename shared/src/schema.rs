@@ -152,7 +152,7 @@ fn matrix() -> Value {
 pub fn pipeline_reference() -> String {
     let mut text = String::from(
         "# The pipeline file\n\n\
-         Generated from the tables in `shared/src/pipeline/keys.rs`, by which the file is also \
+         Generated from the tables in `shared/src/pipeline/keys`, by which the file is also \
          read and from which `pipeline.schema.json` is made.\n\n\
          A pipeline file is one YAML document. A plain value may hold `${{ params.NAME }}` \
          and, in a workflow with a matrix, `${{ matrix.AXIS }}`; keys, `metadata` and `params` \

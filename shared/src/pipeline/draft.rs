@@ -66,19 +66,18 @@ pub(crate) struct BarrierDraft {
     pub(crate) title: Option<String>,
     /// Its timeout, if the file gives one.
     pub(crate) timeout: Option<At<Span>>,
+    /// Its timeout otherwise.
+    pub(crate) usual: Span,
     /// Its foreign parties.
     pub(crate) parties: Vec<At<PartyName>>,
     /// Whether it may have one party only.
     pub(crate) allow_single: bool,
 }
 
-/// How long a barrier waits unless it says so: long enough for a deployment next door.
-pub(crate) const BARRIER_TIMEOUT: Span = Span::minutes(10);
-
 impl BarrierDraft {
     /// Its timeout.
     pub(crate) fn clock(&self) -> Span {
-        self.timeout.as_ref().map_or(BARRIER_TIMEOUT, |timeout| timeout.value)
+        self.timeout.as_ref().map_or(self.usual, |timeout| timeout.value)
     }
 }
 

@@ -6,11 +6,13 @@
 
 pub(crate) mod draft;
 mod duration;
+mod fields;
 pub(crate) mod keys;
 mod read;
 pub(crate) mod reader;
 pub(crate) mod suggest;
 pub(crate) mod tree;
+mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -105,7 +107,7 @@ impl Pipeline {
         // A byte order mark is no part of the document.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut findings = Findings::default();
-        let Some(root) = tree::read(text, &mut findings) else {
+        let Some(root) = yaml::read(text, &mut findings) else {
             return Err(Diagnostics::new(source_name, text, findings));
         };
         let head = read::head(&root, &mut findings);

@@ -6,12 +6,7 @@ use super::step::Common;
 use crate::{
     diagnostics::{At, Findings, Place},
     id::WorkflowName,
-    pipeline::{
-        draft::StepDraft,
-        keys,
-        reader::{self, Fields},
-        tree::Node,
-    },
+    pipeline::{draft::StepDraft, fields::Fields, keys, reader, tree::Node},
     plan::{Action, Deploy, DeploySource, HealthRule},
     time::Span,
 };

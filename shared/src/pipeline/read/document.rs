@@ -9,13 +9,17 @@ use crate::{
     id::{BarrierId, PartyName, PipelineName},
     pipeline::{
         draft::{BarrierDraft, Clocks, Draft},
-        keys,
-        reader::{self, Fields},
+        fields::Fields,
+        keys, reader,
         tree::{Node, NodeKind},
     },
-    plan::{Concurrency, OnFailure},
+    plan::{Concurrency, OnFailure, Timeouts},
     resolve::{Declared, Params, Scope},
+    time::Span,
 };
+
+/// How long a barrier waits unless it says so: long enough for a deployment next door.
+const BARRIER_TIMEOUT: Span = Span::minutes(10);
 
 /// What can be read before parameters have values.
 #[derive(Debug, Clone)]
@@ -124,9 +128,12 @@ pub(crate) fn document(
     };
     settings(&spec, scope, &mut draft, findings);
     if let Some(node) = spec.get("barriers") {
+        // A barrier that says nothing must not outlast a short run.
+        let run = draft.clocks.run.as_ref().map_or(Timeouts::default().run, |run| run.value);
+        let usual = BARRIER_TIMEOUT.min(run);
         let node = scope.replaced(node, findings);
         for (key, value) in reader::map(&node, "`barriers`", findings).unwrap_or_default() {
-            match barrier(key, value, findings) {
+            match barrier(key, value, usual, findings) {
                 Some((id, barrier)) => drop(draft.barriers.insert(id, barrier)),
                 None => draft.whole = false,
             }
@@ -180,6 +187,7 @@ fn settings(spec: &Fields<'_>, scope: &Scope<'_>, draft: &mut Draft, findings: &
 fn barrier(
     key: &At<String>,
     node: &Node,
+    usual: Span,
     findings: &mut Findings,
 ) -> Option<(BarrierId, BarrierDraft)> {
     let id = reader::parse_name::<BarrierId>(key, "a barrier", findings);
@@ -187,6 +195,7 @@ fn barrier(
         place: key.place,
         title: None,
         timeout: None,
+        usual,
         parties: Vec::new(),
         allow_single: false,
     };

@@ -5,6 +5,7 @@
 mod deploy;
 mod document;
 mod step;
+mod verify;
 mod workflow;
 
 pub(crate) use document::{Head, document, head};

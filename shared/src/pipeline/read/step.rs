@@ -2,19 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::deploy;
+use super::{deploy, verify};
 use crate::{
     diagnostics::{At, Findings, Place},
     error_code::Code,
     id::BarrierId,
     pipeline::{
         draft::StepDraft,
-        keys,
-        reader::{self, Fields},
-        suggest,
+        fields::Fields,
+        keys, reader, suggest,
         tree::{Node, NodeKind},
     },
-    plan::{Action, Command, Probe, RunCommand, Step, Verify},
+    plan::{Action, Command, RunCommand, Step},
     resolve::condition,
     time::Span,
 };
@@ -24,9 +23,6 @@ const TIMEOUT: Span = Span::minutes(5);
 
 /// How much longer than its wait a `wait` step may take: an agent may have to be restarted.
 const WAIT_GRACE: Span = Span::minutes(1);
-
-/// The pause between two questions of a `verify` step.
-const INTERVAL: Span = Span::seconds(1);
 
 /// More attempts than this are a step that does not work.
 const MAX_RETRIES: u32 = 100;
@@ -57,7 +53,7 @@ fn one(node: &Node, findings: &mut Findings) -> Option<StepDraft> {
     };
     match key.value.as_str() {
         "run" => run(key.place, body, findings),
-        "verify" => verify(key.place, body, findings),
+        "verify" => verify::step(key.place, body, findings),
         "wait" => wait(key.place, body, findings),
         "barrier" => barrier(key.place, body, findings),
         "deploy" => deploy::step(key.place, body, findings),
@@ -236,7 +232,8 @@ fn env(node: &Node, findings: &mut Findings) -> Option<BTreeMap<String, String>>
     variables.keys().all(|name| valid(name)).then_some(variables)
 }
 
-fn command(node: &Node, what: &str, findings: &mut Findings) -> Option<Command> {
+/// A command, as a text or as a list.
+pub(super) fn command(node: &Node, what: &str, findings: &mut Findings) -> Option<Command> {
     if let NodeKind::Scalar(_) = node.kind {
         return Some(Command::Shell(reader::filled(node, what, findings)?.value));
     }
@@ -260,75 +257,6 @@ fn command(node: &Node, what: &str, findings: &mut Findings) -> Option<Command> 
         return None;
     }
     Some(Command::Exec(words))
-}
-
-fn verify(place: Place, body: &Node, findings: &mut Findings) -> Option<StepDraft> {
-    let fields = Fields::open(body, &keys::VERIFY, findings)?;
-    let common = Common::read(&fields, findings);
-    let probe = fields
-        .exactly_one(&["http", "tcp", "command"], findings)
-        .and_then(|kind| probe(kind, fields.get(kind)?, findings));
-    let hold = reader::given(fields.get("for"), Span(0), |node| {
-        reader::duration(node, "`for`", true, findings).map(|hold| hold.value)
-    });
-    let interval = reader::given(fields.get("interval"), INTERVAL, |node| {
-        reader::duration(node, "`interval`", false, findings).map(|pause| pause.value)
-    });
-    let action = Action::Verify(Verify { probe: probe?, hold: hold?, interval: interval? });
-    Some(common.finish_usual(place, action))
-}
-
-fn probe(kind: &str, node: &Node, findings: &mut Findings) -> Option<Probe> {
-    match kind {
-        "http" => http(node, findings),
-        "tcp" => {
-            let address = reader::filled(node, "`tcp`", findings)?;
-            let port = address.value.rsplit_once(':').and_then(|(host, port)| {
-                (!host.is_empty()).then(|| port.parse::<u16>().ok()).flatten()
-            });
-            if port.is_none_or(|port| port == 0) {
-                findings
-                    .report(Code::BadValue, format!("`tcp` cannot be {:?}", address.value))
-                    .at(address.place, "no `host:port`")
-                    .help("write it like `localhost:5432`");
-                return None;
-            }
-            Some(Probe::Tcp(address.value))
-        }
-        _ => command(node, "`command`", findings).map(Probe::Command),
-    }
-}
-
-fn http(node: &Node, findings: &mut Findings) -> Option<Probe> {
-    const USUAL: u16 = 200;
-    if let NodeKind::Scalar(_) = node.kind {
-        return Some(Probe::Http { url: url(node, findings)?, status: USUAL, body: None });
-    }
-    let fields = Fields::open(node, &keys::HTTP, findings)?;
-    let address = fields.require("url", findings).and_then(|node| url(node, findings));
-    let status = reader::given(fields.get("status"), USUAL, |node| {
-        let status = reader::count(node, "`status`", (100, 599), findings)?;
-        u16::try_from(status).ok()
-    });
-    let body = reader::given(fields.get("body"), None, |node| {
-        reader::filled(node, "`body`", findings).map(|body| Some(body.value))
-    });
-    Some(Probe::Http { url: address?, status: status?, body: body? })
-}
-
-fn url(node: &Node, findings: &mut Findings) -> Option<String> {
-    let found = reader::filled(node, "`url`", findings)?;
-    let rest = found.value.strip_prefix("http://").or_else(|| found.value.strip_prefix("https://"));
-    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
-    let spaced = found.value.contains(char::is_whitespace);
-    if host.is_none_or(|host| host.is_empty() || host.starts_with(':')) || spaced {
-        findings
-            .report(Code::BadValue, format!("`url` cannot be {:?}", found.value))
-            .at(found.place, "not an address")
-            .help("write it like `http://localhost:8080/healthz`");
-        return None;
-    }
-    Some(found.value)
 }
 
 fn wait(place: Place, body: &Node, findings: &mut Findings) -> Option<StepDraft> {

@@ -7,8 +7,8 @@ use crate::{
     id::WorkflowName,
     pipeline::{
         draft::{Draft, WorkflowDraft},
-        keys,
-        reader::{self, Fields},
+        fields::Fields,
+        keys, reader,
         tree::{Form, Node, NodeKind},
     },
     plan::{KubernetesTarget, Target},

@@ -267,6 +267,16 @@ fn limit() -> Duration {
     Duration::from_secs(if cfg!(debug_assertions) { 15 } else { 2 })
 }
 
+#[test]
+fn a_barrier_without_a_timeout_fits_into_a_short_run() {
+    let steps = "{ run: { command: x, timeout: 1m } }, { barrier: BE }";
+    let both = [("a", steps), ("b", steps)];
+    let plan = good(&pipeline("  timeout: 4m\n  barriers: { BE: {} }\n", &both));
+    assert_eq!(plan.barriers[&"BE".parse().unwrap()].timeout, Span::minutes(4));
+    let plan = good(&pipeline("  barriers: { BE: {} }\n", &both));
+    assert_eq!(plan.barriers[&"BE".parse().unwrap()].timeout, Span::minutes(10));
+}
+
 fn many_steps(count: usize, step: &str) -> String {
     let steps = vec![step; count].join("\n");
     format!(
@@ -334,4 +344,21 @@ fn a_pipeline_tells_its_name_and_parameters_before_it_is_planned() {
     let pipeline = Pipeline::parse("p.yaml", &text).unwrap();
     assert_eq!(pipeline.name().unwrap().as_str(), "shop");
     assert_eq!(pipeline.params()[0].default.as_deref(), Some("v2"));
+}
+
+#[test]
+fn every_example_is_accepted_without_an_error() {
+    let examples = std::path::PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for folder in std::fs::read_dir(&examples).unwrap() {
+        let file = folder.unwrap().path().join("pipeline.yaml");
+        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        match Pipeline::parse("pipeline.yaml", &text).and_then(|read| read.plan(&Inputs::default()))
+        {
+            Ok(planned) => println!("{}: {}", file.display(), planned.warnings.to_plain_text()),
+            Err(refused) => panic!("{}: {}", file.display(), refused.to_plain_text()),
+        }
+        seen += 1;
+    }
+    assert!(seen >= 4, "only {seen} examples");
 }
