@@ -68,7 +68,12 @@ impl Failure {
             text.push_str(&harmless.join("\n  "));
             last = message;
         }
-        if let Some(help) = &self.help {
+        let help = match (&self.help, self.exit) {
+            (Some(help), _) => Some(help.as_str()),
+            (None, Exit::Internal | Exit::Usage | Exit::Unavailable) => Some(self.exit.next()),
+            (None, _) => None,
+        };
+        if let Some(help) = help {
             let harmless: Vec<String> = crate::terminal::lines(help).collect();
             text.push_str("\n  help: ");
             text.push_str(&harmless.join("\n        "));

@@ -206,17 +206,14 @@ mod tests {
         [("shop", "r1", 10), ("shop", "r2", 30), ("blog", "release-7", 20), ("blog", "rest", 25)]
             .into_iter()
             .map(|(pipeline, run, time)| {
-                let key =
-                    RunKey { pipeline: pipeline.parse().unwrap(), run: run.parse().unwrap() };
+                let key = RunKey { pipeline: pipeline.parse().unwrap(), run: run.parse().unwrap() };
                 (key, Timestamp(time))
             })
             .collect()
     }
 
     fn chosen(wanted: Option<&str>) -> Result<String, String> {
-        choose(wanted, &planned_runs())
-            .map(|key| key.to_string())
-            .map_err(|failure| failure.text())
+        choose(wanted, &planned_runs()).map(|key| key.to_string()).map_err(|failure| failure.text())
     }
 
     #[test]

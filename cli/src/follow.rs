@@ -16,12 +16,12 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::Failure,
+    output::say,
     progress::Progress,
     report::RunReport,
     signals::Signals,
     story::Event,
     terminal::line,
-    verbs::status::code,
     watching::{Sight, Watching},
     who::claimed,
     write::{Placed, into_slot},
@@ -87,21 +87,21 @@ pub(crate) async fn follow(
                     asked = true;
                     let slot = watching.fold().next_slot(&Family::Request);
                     aborting = Some(abort(bus.clone(), key.clone(), slot).boxed());
-                    progress.say("aborting the run; once more quits at once");
+                    say("aborting the run; once more quits at once");
                     continue;
                 }
                 progress.finish();
-                progress.say(&detached(key, asked));
+                say(&detached(key, asked));
                 return Ok(Followed::new(exit, &mut watching));
             }
             aborted = or_pending(&mut aborting) => {
                 if let Err(failure) = aborted {
-                    progress.say(&failure.text());
+                    say(&failure.text());
                 }
             }
             () = at(give_up) => {
                 progress.finish();
-                progress.say(&format!("gave up waiting. {}", goes_on(key)));
+                say(&format!("gave up waiting. {}", goes_on(key)));
                 return Ok(Followed::new(Exit::GaveUp, &mut watching));
             }
             sight = watching.next() => {
@@ -111,10 +111,10 @@ pub(crate) async fn follow(
                         on_event(&event)?;
                     }
                     Some(Sight::Trouble(why)) => {
-                        progress.say(&format!("cannot read the log: {}", line(&why)));
+                        say(&format!("cannot read the log: {}", line(&why)));
                     }
                     Some(Sight::WentBack(why)) => {
-                        progress.say(&format!("THE LOG LOST RECORDS: {}", line(&why)));
+                        say(&format!("THE LOG LOST RECORDS: {}", line(&why)));
                     }
                     Some(Sight::CaughtUp) => watching.begin(),
                     Some(Sight::Changed) => {}
@@ -127,7 +127,7 @@ pub(crate) async fn follow(
                 }
                 if watching.is_final() {
                     progress.finish();
-                    let exit = code(&watching.report());
+                    let exit = watching.report().exit();
                     return Ok(Followed::new(exit, &mut watching));
                 }
                 if Instant::now() >= next_report {

@@ -8,6 +8,7 @@ mod find;
 mod flags;
 mod follow;
 mod github;
+mod logging;
 mod online;
 mod output;
 mod pipeline_file;
@@ -27,7 +28,6 @@ mod write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 use crate::{
     cli::Cli,
@@ -54,7 +54,7 @@ fn main() -> ExitCode {
 }
 
 fn begin(cli: Cli, context: Context) -> Outcome {
-    log(context);
+    logging::begin(cli.verb.logs(), context);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -69,16 +69,6 @@ fn begin(cli: Cli, context: Context) -> Outcome {
             exit = signals.next() => Ok(exit),
         }
     })
-}
-
-/// What the libraries log goes to standard error; `LOCKSTEP_LOG` says how much.
-fn log(context: Context) {
-    let filter = EnvFilter::try_from_env("LOCKSTEP_LOG").unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(context.err.0)
-        .init();
 }
 
 /// Says why a verb ended early, unless nobody is to hear of it.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use lockstep_bus::{
-    AppendError, Bus, Connection, ConnectionArgs, ReadError, stream::StreamError,
-};
+use lockstep_bus::{AppendError, Bus, Connection, ConnectionArgs, ReadError, stream::StreamError};
 use tokio::time::Instant;
 
 use crate::{
@@ -68,7 +66,7 @@ pub(crate) fn unreadable(error: ReadError) -> Failure {
 pub(crate) fn unwritten(error: AppendError, what: &str) -> Failure {
     let in_doubt = error.in_doubt();
     let help = match &error {
-        AppendError::Denied(_) => {
+        AppendError::Denied { .. } => {
             "these credentials may not write there: use credentials of the role that does"
         }
         AppendError::Full { .. } => {
@@ -84,18 +82,14 @@ pub(crate) fn unwritten(error: AppendError, what: &str) -> Failure {
 /// Streams that cannot be used.
 pub(crate) fn unusable(error: StreamError) -> Failure {
     let help = match &error {
-        StreamError::Absent(_) => {
-            "the coordinator creates it: start lockstep-coordinator, or try `lockstep dev FILE`, \
-             which brings everything with it"
+        StreamError::Absent(_) => Some("`lockstep dev FILE` needs none: it brings its own server"),
+        StreamError::Mismatch { .. } => Some("`lockstep doctor` compares the streams again"),
+        StreamError::Denied(_) => {
+            Some("use credentials that may ask for the stream's state: a submitter's or viewer's")
         }
-        StreamError::Mismatch { .. } => {
-            "another program made a stream of that name: remove or rename it, or correct the \
-             fields that differ"
-        }
-        StreamError::NoJetStream(_) => "start nats-server with `-js`, or enable JetStream for this account",
-        StreamError::Denied(_) => "these credentials may not ask for the stream's state",
-        StreamError::Failed(_) => "try again; `lockstep doctor` checks step by step",
+        StreamError::Failed { .. } => Some("try again; `lockstep doctor` checks step by step"),
+        StreamError::NoJetStream(_) | StreamError::NoRoom { .. } => None,
     };
     let error = anyhow::Error::new(error).context("the stream cannot be used");
-    Failure { exit: Exit::Unavailable, error, help: None }.help(help)
+    Failure { exit: Exit::Unavailable, error, help: help.map(str::to_owned) }
 }

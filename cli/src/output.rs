@@ -145,8 +145,12 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 ///
 /// Nothing can be done for somebody who closed it.
 pub(crate) fn say(text: &str) {
-    let mut err = io::stderr().lock();
-    drop(writeln!(err, "{text}"));
+    write_beside(format!("{text}\n").as_bytes());
+}
+
+/// Writes to standard error without tearing the lines that move there.
+pub(crate) fn write_beside(bytes: &[u8]) {
+    crate::progress::beside(|| drop(io::stderr().lock().write_all(bytes)));
 }
 
 #[cfg(test)]

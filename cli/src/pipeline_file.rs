@@ -78,9 +78,8 @@ pub(crate) fn plan(
         }
         Err(diagnostics) => {
             say(draw(&diagnostics, paint).trim_end());
-            Err(Failure::invalid(format!("{diagnostics}")).help(
-                "correct what is marked; docs/reference/error-codes.md explains every code",
-            ))
+            Err(Failure::invalid(format!("{diagnostics}"))
+                .help("correct what is marked; docs/reference/error-codes.md explains every code"))
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Progress on standard error: moving lines on a terminal, one plain line per change elsewhere.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstep_shared::{id::WorkflowName, time::Timestamp};
@@ -21,6 +25,22 @@ const TURN: Duration = Duration::from_millis(120);
 
 /// How many workflows get a moving line of their own.
 const MAX_MOVING: usize = 20;
+
+/// The moving lines that are on the terminal now, which whatever else is written must not tear.
+static ON_TERMINAL: Mutex<Option<MultiProgress>> = Mutex::new(None);
+
+/// Writes to standard error beside the moving lines, if there are any.
+pub(crate) fn beside<T>(write: impl FnOnce() -> T) -> T {
+    let moving = ON_TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match moving {
+        Some(moving) => moving.suspend(write),
+        None => write(),
+    }
+}
+
+fn on_terminal(moving: Option<MultiProgress>) {
+    *ON_TERMINAL.lock().unwrap_or_else(PoisonError::into_inner) = moving;
+}
 
 /// Shows a run's progress to a person.
 pub(crate) struct Progress {
@@ -50,6 +70,7 @@ impl Progress {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let waiting = all.add(ProgressBar::new_spinner());
             waiting.set_style(plain_style());
+            on_terminal(Some(all.clone()));
             Moving { all, workflows: BTreeMap::new(), waiting }
         });
         Self { paint: context.err, moving, told: Told::default() }
@@ -59,7 +80,7 @@ impl Progress {
     pub(crate) fn event(&self, event: &Event) {
         // What changed nothing is left to `events` and `status`.
         if event.reason.is_none() {
-            self.say(&event.progress(self.paint));
+            say(&event.progress(self.paint));
         }
     }
 
@@ -67,7 +88,7 @@ impl Progress {
     pub(crate) fn report(&mut self, report: &RunReport) {
         for warning in self.told.news(report) {
             let text = format!("{} {}", self.paint.paint(Style::Warn, "warning:"), line(&warning));
-            self.say(&text);
+            say(&text);
         }
         match &mut self.moving {
             Some(moving) => moving.show(report, self.paint),
@@ -79,17 +100,10 @@ impl Progress {
         }
     }
 
-    /// A line of our own.
-    pub(crate) fn say(&self, text: &str) {
-        match &self.moving {
-            Some(moving) => moving.all.suspend(|| say(text)),
-            None => say(text),
-        }
-    }
-
     /// Takes the moving lines away.
     pub(crate) fn finish(&mut self) {
         if let Some(moving) = self.moving.take() {
+            on_terminal(None);
             for bar in moving.workflows.values() {
                 bar.finish_and_clear();
             }
@@ -141,7 +155,8 @@ impl Told {
 
 /// What is waited for, in one line.
 fn waiting_line(waiting: &Waiting, now: Timestamp) -> String {
-    let missing = waiting.missing.iter().map(|missing| format!("{}: {}", missing.who, missing.doing));
+    let missing =
+        waiting.missing.iter().map(|missing| format!("{}: {}", missing.who, missing.doing));
     let left = waiting.until.map(|until| format!(" ({} left)", rough(until.0.since(now))));
     line(&format!(
         "waiting {}{}: {}",
@@ -176,10 +191,16 @@ fn spinner_style() -> ProgressStyle {
 }
 
 fn plain_style() -> ProgressStyle {
-    ProgressStyle::with_template("  {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }
 
-fn moving_line(workflow: &WorkflowReport, width: usize, report: &RunReport, paint: Paint) -> String {
+fn moving_line(
+    workflow: &WorkflowReport,
+    width: usize,
+    report: &RunReport,
+    paint: Paint,
+) -> String {
     let since = workflow.since.map(|since| format!(" ({})", rough(report.as_of.0.since(since.0))));
     let said = workflow.beat.as_ref().map(|beat| line(&beat.line));
     let said = said.filter(|said| !said.is_empty() && !workflow.doing.contains(said.as_str()));

@@ -17,7 +17,10 @@ impl Signals {
     /// Listens from now on; the system's own reaction is off.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let on = |kind| signal(kind).or_exit(Exit::Internal, "cannot listen for signals");
-        Ok(Self { interrupt: on(SignalKind::interrupt())?, terminate: on(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+        })
     }
 
     /// The next one, as the code that it ends a program with. Cancel-safe.

@@ -87,7 +87,8 @@ impl Event {
 
 impl Show for Event {
     fn text(&self, paint: Paint) -> String {
-        let void = self.reason.as_ref().map(|reason| format!(" [{}: {}]", self.effect, line(reason)));
+        let void =
+            self.reason.as_ref().map(|reason| format!(" [{}: {}]", self.effect, line(reason)));
         format!("#{} {}{}\n", self.seq, self.progress(paint), void.unwrap_or_default())
     }
 
@@ -159,7 +160,9 @@ fn workflow_story(workflow: &WorkflowName, record: &Record, fold: &RunFold) -> T
             let text = format!("step {:?} failed, ignored: {error}", step_name(*step));
             (text, Some(Style::Warn))
         }
-        Record::StepFinished { step, .. } => (format!("step {:?} finished", step_name(*step)), None),
+        Record::StepFinished { step, .. } => {
+            (format!("step {:?} finished", step_name(*step)), None)
+        }
         Record::Failed { step: Some(step), error, .. } => {
             (format!("step {:?} failed: {error}", step_name(*step)), Some(Style::Bad))
         }

@@ -52,11 +52,13 @@ impl Show for Submitted {
 }
 
 /// Appends the plan; an id that is in use already attaches to that run.
-pub(crate) async fn submit(bus: &Bus, plan: Plan, run: Option<RunId>) -> Result<Submitted, Failure> {
-    let key = RunKey {
-        pipeline: plan.pipeline.clone(),
-        run: run.clone().unwrap_or_else(RunId::fresh),
-    };
+pub(crate) async fn submit(
+    bus: &Bus,
+    plan: Plan,
+    run: Option<RunId>,
+) -> Result<Submitted, Failure> {
+    let key =
+        RunKey { pipeline: plan.pipeline.clone(), run: run.clone().unwrap_or_else(RunId::fresh) };
     let slot = Family::Plan.slot(1);
     if run.is_some() {
         let subject = bus.subjects().slot(&key, &slot);
@@ -72,9 +74,7 @@ pub(crate) async fn submit(bus: &Bus, plan: Plan, run: Option<RunId>) -> Result<
     let record = Record::Plan { plan: Box::new(plan.clone()), submitted_by: by };
     match into_slot(bus, &key, &slot, &record, &source).await? {
         Placed::Stored(_) => Ok(Submitted { key, attached: false, same_plan: true }),
-        Placed::Taken(entry) => {
-            attach(key, &plan, entry.content.map(|stated| stated.record).ok())
-        }
+        Placed::Taken(entry) => attach(key, &plan, entry.content.map(|stated| stated.record).ok()),
     }
 }
 

@@ -203,11 +203,8 @@ async fn ask(
 ) -> Asked {
     sleep(after).await;
     let coordinator = coordinator(&bus, &key, party).await;
-    let in_the_way = if pending {
-        find::open_before(&bus, &key.pipeline, &key.run).await.ok()
-    } else {
-        None
-    };
+    let in_the_way =
+        if pending { find::open_before(&bus, &key.pipeline, &key.run).await.ok() } else { None };
     Asked { coordinator, in_the_way }
 }
 

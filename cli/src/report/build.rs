@@ -132,9 +132,10 @@ fn summary(fold: &RunFold, heard: &Heard, phase: Phase) -> String {
 
 fn closing_summary(fold: &RunFold) -> String {
     let Some(closed) = fold.closed() else { return String::new() };
-    let degraded = closed.outcomes.values().any(
-        |outcome| matches!(outcome, Outcome::Finalized { degraded: Some(_) }),
-    );
+    let degraded = closed
+        .outcomes
+        .values()
+        .any(|outcome| matches!(outcome, Outcome::Finalized { degraded: Some(_) }));
     match closed.result {
         RunResult::Succeeded if degraded => "succeeded, degraded after commit",
         RunResult::Succeeded if closed.outcomes.values().any(is_unknown) => {
@@ -197,8 +198,12 @@ fn barriers(fold: &RunFold, plan: &Plan) -> Vec<BarrierReport> {
 fn request(request: &Request) -> Option<RequestReport> {
     let (what, by, reason, workflow) = match &request.record {
         Record::AbortRequested { by, reason } => ("abort", by, reason, None),
-        Record::ResumeRequested { by, reason, workflow } => ("resume", by, reason, workflow.clone()),
-        Record::AcceptRequested { by, reason, workflow } => ("accept", by, reason, workflow.clone()),
+        Record::ResumeRequested { by, reason, workflow } => {
+            ("resume", by, reason, workflow.clone())
+        }
+        Record::AcceptRequested { by, reason, workflow } => {
+            ("accept", by, reason, workflow.clone())
+        }
         _ => return None,
     };
     Some(RequestReport {

@@ -18,6 +18,8 @@ use lockstep_shared::{
 };
 use serde::{Serialize, Serializer};
 
+use crate::exit::Exit;
+
 pub(crate) use build::report;
 pub(crate) use text::card;
 
@@ -176,6 +178,20 @@ pub(crate) struct RunReport {
     pub(crate) last_record: Sequence,
     /// When the report was made, by the clock here.
     pub(crate) as_of: At,
+}
+
+impl RunReport {
+    /// The code that whoever waited for this run ends with.
+    pub(crate) fn exit(&self) -> Exit {
+        match (self.phase, self.result) {
+            (_, Some(_)) if self.result == Some(RunResult::Refused) && self.cancelled => {
+                Exit::Cancelled
+            }
+            (_, Some(result)) => Exit::of(result),
+            (Phase::Expired | Phase::UnknownProtocol, None) => Exit::Unavailable,
+            (_, None) => Exit::GaveUp,
+        }
+    }
 }
 
 fn is_zero(count: &u64) -> bool {

@@ -187,7 +187,9 @@ fn stage_style(stage: Stage) -> Style {
         Stage::NotJoined | Stage::Left | Stage::Unknown => Style::Warn,
         Stage::Preparing | Stage::Working | Stage::AtBarrier => Style::Bold,
         Stage::Finalizing | Stage::Finalized => Style::Good,
-        Stage::Failed | Stage::RollingBack | Stage::RolledBack | Stage::RollbackFailed => Style::Bad,
+        Stage::Failed | Stage::RollingBack | Stage::RolledBack | Stage::RollbackFailed => {
+            Style::Bad
+        }
     }
 }
 
@@ -222,7 +224,8 @@ fn row(workflow: &WorkflowReport, width: usize, now: At, closed: bool, paint: Pa
     }
     for step in &workflow.steps {
         if let Some(ignored) = &step.ignored {
-            let _ = writeln!(text, "{indent}step {:?} failed, ignored: {}", step.name, line(ignored));
+            let _ =
+                writeln!(text, "{indent}step {:?} failed, ignored: {}", step.name, line(ignored));
         }
     }
     for left in &workflow.left {

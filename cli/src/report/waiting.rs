@@ -82,11 +82,7 @@ fn for_the_join(fold: &RunFold, heard: &Heard) -> Waiting {
     }
 }
 
-fn those(
-    fold: &RunFold,
-    heard: &Heard,
-    wanted: impl Fn(&WorkflowState) -> bool,
-) -> Vec<Missing> {
+fn those(fold: &RunFold, heard: &Heard, wanted: impl Fn(&WorkflowState) -> bool) -> Vec<Missing> {
     let wanted = |(_, state): &(&WorkflowName, &WorkflowState)| wanted(state);
     let tell = |(name, state): (&WorkflowName, &WorkflowState)| Missing {
         who: name.to_string(),

@@ -56,12 +56,8 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let mut reader = RunReader::new(&bus, &key);
     reader.catch_up().await?;
     if let Some(text) = too_late(reader.fold()) {
-        let answer = Requested {
-            run: key.to_string(),
-            seq: reader.fold().position(),
-            counted: false,
-            text,
-        };
+        let answer =
+            Requested { run: key.to_string(), seq: reader.fold().position(), counted: false, text };
         print(&render(&answer, args.output, context.out)?)?;
         return Ok(Exit::TooLate);
     }

@@ -1,5 +1,369 @@
-//! being written
-/// x
+//! `doctor`: whether everything that a run needs is there, one line each.
+
+use std::time::Duration;
+
+use lockstep_bus::{
+    Bus, Connection, ConnectionArgs,
+    stream::{StreamError, StreamReport, StreamReports},
+};
+use lockstep_shared::{
+    id::{PipelineName, RunKey},
+    plan::PROTOCOL,
+    time::{Span, Timestamp},
+};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    context::Context,
+    exit::Exit,
+    failure::{Failure, Outcome},
+    find,
+    online::{close, connect_to, settings, soon},
+    output::{Format, Show, print, render_all},
+    report::{Coordinator, rough},
+    terminal::{Paint, Style, line},
+    watching::coordinator,
+    who::now,
+};
+
+/// How far two clocks may be apart before a person should know: deadlines are judged by the
+/// server's, but what people read on their screens is not.
+const SKEW: Span = Span::seconds(2);
+
+/// The smallest `max_payload` with which the sizes of the protocol hold as they are.
+const FULL_PAYLOAD: usize = 1024 * 1024;
+
+/// The oldest server that knows everything that is used here.
+const OLDEST_SERVER: (u32, u32) = (2, 12);
+
+/// The server that this build is tested with.
+const TESTED_SERVER: &str = "2.15.1";
+
+/// How full a stream may be before a person should know.
+const FILL_WARNING: u64 = 60;
+
+/// How long one look may take.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Check the connection, the streams, the coordinator and the clocks.
+///
+/// Every line says ok, warn or fail, and what to do. Exits with 8 if something fails.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Args {}
-pub(crate) async fn run(_: Args, _: crate::context::Context) -> crate::failure::Outcome { Ok(crate::exit::Exit::Done) }
+pub(crate) struct Args {
+    /// The shape of the answer
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// How one look ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One look.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Look {
+    what: &'static str,
+    state: State,
+    found: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl Look {
+    fn ok(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, state: State::Ok, found: found.into(), next: None }
+    }
+
+    fn warn(what: &'static str, found: impl Into<String>, next: &str) -> Self {
+        Self { what, state: State::Warn, found: found.into(), next: Some(next.to_owned()) }
+    }
+
+    fn fail(what: &'static str, found: impl Into<String>, next: &str) -> Self {
+        Self { what, state: State::Fail, found: found.into(), next: Some(next.to_owned()) }
+    }
+
+    fn of(what: &'static str, failure: &Failure) -> Self {
+        let found: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        let next = failure.help.clone().unwrap_or_else(|| failure.exit.next().to_owned());
+        Self { what, state: State::Fail, found: found.join(": "), next: Some(next) }
+    }
+}
+
+impl Show for Look {
+    fn text(&self, paint: Paint) -> String {
+        let state = match self.state {
+            State::Ok => paint.paint(Style::Good, "ok  "),
+            State::Warn => paint.paint(Style::Warn, "warn"),
+            State::Fail => paint.paint(Style::Bad, "fail"),
+        };
+        let mut rows = self.found.lines().map(line);
+        let mut text = format!("{state}  {:<12}  {}\n", self.what, rows.next().unwrap_or_default());
+        for row in rows {
+            text.push_str(&format!("{:20}{row}\n", ""));
+        }
+        if let Some(next) = &self.next {
+            text.push_str(&format!("{:20}-> {}\n", "", line(next)));
+        }
+        text
+    }
+
+    fn name(&self) -> String {
+        self.what.to_owned()
+    }
+}
+
+pub(crate) async fn run(args: Args, context: Context) -> Outcome {
+    let mut looks = vec![Look::ok(
+        "version",
+        format!("lockstep {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION")),
+    )];
+    let exit = look(&args.connection, &mut looks).await;
+    print(&render_all(&looks, args.output, context.out)?)?;
+    Ok(exit)
+}
+
+async fn look(args: &ConnectionArgs, looks: &mut Vec<Look>) -> Exit {
+    let connection = match settings(args) {
+        Ok(connection) => connection,
+        Err(failure) => {
+            looks.push(Look::of("settings", &failure));
+            return Exit::Invalid;
+        }
+    };
+    looks.push(Look::ok("settings", shown(&connection)));
+    let bus = match connect_to(&connection, "doctor").await {
+        Ok(bus) => bus,
+        Err(failure) => {
+            let failure = Failure { help: None, ..failure };
+            looks.push(Look {
+                next: Some(
+                    "check the address and the credentials; `lockstep dev FILE` brings its own \
+                     server"
+                        .to_owned(),
+                ),
+                ..Look::of("connection", &failure)
+            });
+            return Exit::Unavailable;
+        }
+    };
+    look_at_server(&bus, looks);
+    look_at_streams(&bus, looks).await;
+    looks.push(look_at_reading(&bus).await);
+    looks.push(look_at_coordinator(&bus).await);
+    looks.push(look_at_clock(&bus).await);
+    looks.extend(look_at_refusals(&bus));
+    close(bus).await;
+    let worst = looks.iter().map(|look| look.state).max().unwrap_or(State::Ok);
+    if worst == State::Fail { Exit::Unavailable } else { Exit::Done }
+}
+
+fn shown(connection: &Connection) -> String {
+    let domain = connection.js_domain.as_ref().map(|domain| format!(", domain {domain}"));
+    format!(
+        "{} with {}, subjects {}.>{}",
+        connection.shown_urls(),
+        connection.identity.kind(),
+        connection.subjects.prefix(),
+        domain.unwrap_or_default()
+    )
+}
+
+fn look_at_server(bus: &Bus, looks: &mut Vec<Look>) {
+    let version = bus.server_version();
+    let numbers: Vec<u32> = version.split('.').map_while(|part| part.parse().ok()).collect();
+    let old = matches!(numbers.as_slice(), [major, minor, ..] if (*major, *minor) < OLDEST_SERVER);
+    looks.push(if old {
+        Look::fail(
+            "server",
+            format!("nats-server {version} is too old"),
+            &format!(
+                "use {}.{} or newer; {TESTED_SERVER} is tested",
+                OLDEST_SERVER.0, OLDEST_SERVER.1
+            ),
+        )
+    } else {
+        Look::ok("server", format!("nats-server {version}"))
+    });
+    let payload = bus.max_payload();
+    looks.push(if payload < FULL_PAYLOAD {
+        Look::warn(
+            "max_payload",
+            format!("{payload} bytes: plans are limited to that less 64 KiB"),
+            "set the server's max_payload to 1MB or more",
+        )
+    } else {
+        Look::ok("max_payload", format!("{payload} bytes"))
+    });
+}
+
+async fn look_at_streams(bus: &Bus, looks: &mut Vec<Look>) {
+    match bus.inspect_streams(Instant::now() + LOOK).await {
+        Ok(StreamReports { log, bundles }) => {
+            for stream in [&log, &bundles] {
+                looks.extend(look_at_stream(stream));
+            }
+        }
+        Err(error) => {
+            let next = match &error {
+                StreamError::Absent(_) => "start lockstep-coordinator: it creates the streams",
+                StreamError::Mismatch { .. } => {
+                    "correct these fields, or give Lockstep an account or a prefix of its own"
+                }
+                StreamError::NoJetStream(_) | StreamError::NoRoom { .. } => {
+                    "give the server JetStream with enough storage for this account"
+                }
+                StreamError::Denied(_) => {
+                    "a viewer's credentials are enough for this; these may not even ask"
+                }
+                StreamError::Failed { .. } => "try again; if it stays, look into the server's log",
+            };
+            looks.push(Look::fail("streams", error.to_string(), next));
+        }
+    }
+}
+
+fn look_at_stream(stream: &StreamReport) -> Vec<Look> {
+    let mut looks = vec![Look::ok(
+        "stream",
+        format!(
+            "{}: {} records, {} replicas, kept for {}",
+            stream.name, stream.messages, stream.replicas, stream.max_age
+        ),
+    )];
+    for warning in &stream.warnings {
+        looks.push(Look::warn(
+            "safety",
+            format!("{}: {warning}", stream.name),
+            "fine for development; see docs/operations.md for production",
+        ));
+    }
+    let percent = stream.fill_percent();
+    let found = format!("{}: {percent} % of {} bytes", stream.name, stream.max_bytes);
+    looks.push(if stream.refuses_plans() {
+        Look::fail("fill", found, "no new run is accepted: raise max_bytes, or wait for max_age")
+    } else if percent > FILL_WARNING {
+        Look::warn("fill", found, "above 80 % no new run is accepted: raise max_bytes in time")
+    } else {
+        Look::ok("fill", found)
+    });
+    looks
+}
+
+/// Both ways of reading: a consumer, and a direct get.
+async fn look_at_reading(bus: &Bus) -> Look {
+    let planned = match find::planned(bus).await {
+        Ok(planned) => planned,
+        Err(failure) => return Look::of("reading", &failure),
+    };
+    let filter = [bus.subjects().all_closed()];
+    match bus.read(&filter, 0, soon()).await {
+        // More than one reading may hold is an answer too.
+        Ok(_) | Err(lockstep_bus::ReadError::TooMany) => {
+            Look::ok("reading", format!("{} runs are in the log", planned.len()))
+        }
+        Err(error) => Look::fail(
+            "reading",
+            error.to_string(),
+            "allow direct gets ($JS.API.DIRECT.GET.LOCKSTEP) to these credentials",
+        ),
+    }
+}
+
+async fn look_at_coordinator(bus: &Bus) -> Look {
+    // Any pipeline will do: it is the answer that counts, not what it says.
+    let pipeline: PipelineName = "doctor".parse().expect("a valid pipeline name");
+    let key = RunKey { pipeline, run: "doctor".parse().expect("a valid run id") };
+    match coordinator(bus, &key, None).await {
+        Coordinator::Alive => Look::ok("coordinator", "answers"),
+        Coordinator::Silent => Look::fail(
+            "coordinator",
+            "none answers: nothing is admitted, released, timed out or closed",
+            "start lockstep-coordinator; any number may run",
+        ),
+        Coordinator::NotAsked => Look::warn(
+            "coordinator",
+            "these credentials may not ask",
+            "ask with credentials of an agent, party, submitter, operator or viewer",
+        ),
+    }
+}
+
+async fn look_at_clock(bus: &Bus) -> Look {
+    let asked = now();
+    let server = match bus.server_time(Instant::now() + LOOK).await {
+        Ok(server) => server.and_then(|text| text.parse::<jiff::Timestamp>().ok()),
+        Err(error) => {
+            return Look::warn("clock", error.to_string(), "the clocks could not be compared");
+        }
+    };
+    let Some(server) = server else {
+        return Look::warn(
+            "clock",
+            "the server does not tell its time",
+            "compare the clocks by hand",
+        );
+    };
+    let server = Timestamp(u64::try_from(server.as_millisecond()).unwrap_or(0));
+    skew(asked, server, now())
+}
+
+/// The server's time must lie between question and answer, give or take.
+fn skew(asked: Timestamp, server: Timestamp, answered: Timestamp) -> Look {
+    let behind = server.since(answered);
+    let ahead = asked.since(server);
+    let apart = behind.max(ahead);
+    if apart <= SKEW {
+        return Look::ok("clock", format!("within {SKEW} of the server's"));
+    }
+    let which = if behind > ahead { "behind" } else { "ahead of" };
+    Look::warn(
+        "clock",
+        format!("the clock here is {} {which} the server's", rough(apart)),
+        "deadlines go by the server's clock; set this machine's clock (NTP), or times shown here \
+         mislead",
+    )
+}
+
+/// What the server refused meanwhile.
+fn look_at_refusals(bus: &Bus) -> Option<Look> {
+    let link = bus.link();
+    let denial = link.borrow().denial.clone();
+    denial.map(|(_, denial)| {
+        Look::warn(
+            "permissions",
+            denial.to_string(),
+            "grant it, or use the credentials of the role that has it",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_judged_by_question_and_answer() {
+        let look = |server| skew(Timestamp(10_000), Timestamp(server), Timestamp(10_500));
+        assert_eq!(look(10_200).state, State::Ok);
+        assert_eq!(look(8_500).state, State::Ok, "within the tolerance");
+        assert!(look(1_000).found.contains("9s ahead of"));
+        assert!(look(20_500).found.contains("10s behind"));
+    }
+
+    #[test]
+    fn a_look_shows_every_line_of_what_it_found() {
+        let look = Look::fail("streams", "differs:\n  max_age: found 1, needed 2", "mend it");
+        let text = look.text(Paint(false));
+        assert!(text.contains("max_age: found 1, needed 2"), "{text}");
+        assert!(text.contains("-> mend it"), "{text}");
+    }
+}

@@ -102,7 +102,9 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
 fn tail(entry: &Entry, fold: &RunFold) -> Option<Tail> {
     let Family::Workflow(workflow) = &entry.slot.family else { return None };
     let (step, error, output) = match &entry.content.as_ref().ok()?.record {
-        Record::StepFinished { step, ignored, output, .. } => (Some(*step), ignored.clone(), output),
+        Record::StepFinished { step, ignored, output, .. } => {
+            (Some(*step), ignored.clone(), output)
+        }
         Record::Failed { step, error, output, .. } => (*step, Some(error.clone()), output),
         _ => return None,
     };

@@ -59,6 +59,15 @@ impl Verb {
         matches!(self, Self::Run(_) | Self::Plan(_) | Self::Dev(_))
     }
 
+    /// What of the libraries' log a person sees unless `LOCKSTEP_LOG` says otherwise.
+    pub(crate) fn logs(&self) -> &'static str {
+        match self {
+            // The agents run in this process: what their commands print belongs on the screen.
+            Self::Dev(_) => "error,lockstep_agent=warn,lockstep::output=info",
+            _ => "off",
+        }
+    }
+
     /// Does it.
     pub(crate) async fn run(self, context: Context) -> Outcome {
         match self {

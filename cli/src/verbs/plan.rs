@@ -138,8 +138,7 @@ fn barrier_line(plan: &Plan, id: &BarrierId, paint: Paint) -> String {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
-    let plan =
-        pipeline_file::plan(&args.file.file, &args.file.inputs, args.live, context.err)?;
+    let plan = pipeline_file::plan(&args.file.file, &args.file.inputs, args.live, context.err)?;
     if args.live {
         refuse_clusters(&plan)?;
         return live(args, plan, context).await;

@@ -160,10 +160,11 @@ fn stuck(fold: &RunFold, workflow: Option<&WorkflowName>) -> BTreeSet<String> {
     let wanted = |name: &WorkflowName| workflow.is_none_or(|wanted| wanted == name);
     let Some(closed) = fold.closed() else {
         let open = fold.workflows().iter().filter(|(name, state)| {
-            wanted(name) && matches!(
-                state.ended.as_ref().map(|ended| &ended.record),
-                Some(Record::RollbackFailed { .. })
-            )
+            wanted(name)
+                && matches!(
+                    state.ended.as_ref().map(|ended| &ended.record),
+                    Some(Record::RollbackFailed { .. })
+                )
         });
         return open.map(|(name, _)| name.to_string()).collect();
     };

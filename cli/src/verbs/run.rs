@@ -3,12 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use lockstep_bus::{Bus, ConnectionArgs};
-use lockstep_shared::{
-    id::RunId,
-    plan::Plan,
-    record::Record,
-    subject::Family,
-};
+use lockstep_shared::{id::RunId, plan::Plan, record::Record, subject::Family};
 use serde::Serialize;
 
 use crate::{
@@ -185,14 +180,20 @@ async fn watch(
     if args.output == CiFormat::Name {
         print(&render(submitted, Format::Name, context.out)?)?;
     }
-    let patience =
-        Patience { abort_on_signal: args.abort_on_interrupt, timeout: args.timeout };
+    let patience = Patience { abort_on_signal: args.abort_on_interrupt, timeout: args.timeout };
     let streams = args.output == CiFormat::Jsonl;
     let on_event = |event: &Event| {
-        if streams { print(&render(&Line::Event(event), Format::Jsonl, context.out)?) } else { Ok(()) }
+        if streams {
+            print(&render(&Line::Event(event), Format::Jsonl, context.out)?)
+        } else {
+            Ok(())
+        }
     };
     let followed = follow(bus, &submitted.key, patience, signals, context, on_event).await?;
     conclude(&followed, args.output, context)?;
+    if matches!(followed.exit, Exit::Failed | Exit::RollbackIncomplete) {
+        say(&format!("what to do: {}", followed.exit.next()));
+    }
     Ok(followed.exit)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     exit::Exit,
-    failure::{Outcome, OrExit},
+    failure::{OrExit, Outcome},
     output::print,
 };
 

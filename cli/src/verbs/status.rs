@@ -9,7 +9,7 @@ use crate::{
     find,
     online::{close, connect},
     output::{Format, print, render, say},
-    report::{Phase, RunReport},
+    report::RunReport,
     terminal::line,
     verbs::RunArg,
     watching::{Sight, Watching},
@@ -55,17 +55,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     };
     drop(watching);
     close(bus).await;
-    Ok(if args.exit_code { code(&report) } else { Exit::Done })
-}
-
-/// The code that `run` would have ended with.
-pub(crate) fn code(report: &RunReport) -> Exit {
-    match (report.phase, report.result) {
-        (_, Some(_)) if report.cancelled => Exit::Cancelled,
-        (_, Some(result)) => Exit::of(result),
-        (Phase::Expired | Phase::UnknownProtocol, None) => Exit::Unavailable,
-        (_, None) => Exit::GaveUp,
-    }
+    Ok(if args.exit_code { report.exit() } else { Exit::Done })
 }
 
 async fn watch(

@@ -36,10 +36,8 @@ impl Show for Version {
 }
 
 pub(crate) fn run(args: &Args, context: Context) -> Outcome {
-    let version = Version {
-        version: env!("CARGO_PKG_VERSION"),
-        protocol: lockstep_shared::plan::PROTOCOL,
-    };
+    let version =
+        Version { version: env!("CARGO_PKG_VERSION"), protocol: lockstep_shared::plan::PROTOCOL };
     print(&render(&version, args.output, context.out)?)?;
     Ok(Exit::Done)
 }

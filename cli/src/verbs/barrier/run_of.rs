@@ -88,11 +88,7 @@ async fn look(
     Ok((key, plan))
 }
 
-async fn named(
-    bus: &Bus,
-    run: &str,
-    pipeline: Option<&PipelineName>,
-) -> Result<RunKey, Missing> {
+async fn named(bus: &Bus, run: &str, pipeline: Option<&PipelineName>) -> Result<RunKey, Missing> {
     if let Some(key) = parse_key(run) {
         return Ok(key);
     }
@@ -123,14 +119,19 @@ async fn the_open_run(
     party: Option<&PartyName>,
 ) -> Result<RunKey, Missing> {
     let Some(party) = party else {
-        return Err(Failure::usage("`--pipeline` needs `--party`: a coordinator is asked for the \
-                                   open runs of that party").into());
+        return Err(Failure::usage(
+            "`--pipeline` needs `--party`: a coordinator is asked for the \
+                                   open runs of that party",
+        )
+        .into());
     };
     let answer = bus.ask_open(pipeline, party, Instant::now() + ANSWER_LIMIT).await;
     let Some(runs) = answer.map_err(unreadable)? else {
         return Err(not_yet(
-            Failure::unavailable(format!("no coordinator answered which run of {pipeline} is open"))
-                .help("start lockstep-coordinator, or name the run by `--run PIPELINE/RUN`"),
+            Failure::unavailable(format!(
+                "no coordinator answered which run of {pipeline} is open"
+            ))
+            .help("start lockstep-coordinator, or name the run by `--run PIPELINE/RUN`"),
         ));
     };
     match runs.as_slice() {

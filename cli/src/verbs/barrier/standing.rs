@@ -81,7 +81,9 @@ fn fate(entries: &[Entry], barrier: &BarrierId) -> Fate {
     // Committed means that every barrier was met; aborted reaches those without a verdict too.
     for (_, record) in own.into_iter().chain(first(&Family::Verdict)) {
         match record {
-            Record::Released { at } | Record::Committed { at } => return Fate::Released { at: *at },
+            Record::Released { at } | Record::Committed { at } => {
+                return Fate::Released { at: *at };
+            }
             Record::Aborted { cause, .. } => return Fate::Aborted { cause: cause.clone() },
             _ => {}
         }

@@ -86,7 +86,13 @@ impl Party<'_> {
         Ok(standing(&reading.entries, self.barrier, self.name))
     }
 
-    fn answer(&self, state: &'static str, seq: Option<Sequence>, text: String, exit: Exit) -> Answer {
+    fn answer(
+        &self,
+        state: &'static str,
+        seq: Option<Sequence>,
+        text: String,
+        exit: Exit,
+    ) -> Answer {
         Answer {
             run: self.key.to_string(),
             barrier: self.barrier.clone(),
@@ -281,8 +287,7 @@ pub(super) async fn fail(args: Fail, context: Context) -> Outcome {
     let barrier = &args.meeting.barrier;
     check_party(&plan, barrier, &args.party)?;
     let by = args.words.by.clone().unwrap_or_else(claimed);
-    let record =
-        Record::PartyFailed { by: by.clone(), message, link: args.words.link.clone() };
+    let record = Record::PartyFailed { by: by.clone(), message, link: args.words.link.clone() };
     let mut party = Party { bus: &bus, key, barrier, name: Some(&args.party), floor: 0 };
     let answer = match party.state(&record, &by, before_failing).await? {
         Ok(seq) => after_failing(&mut party, seq).await?,
