@@ -40,10 +40,12 @@ lint: ## formatting, clippy, documentation, dependencies
 
 .PHONY: bench
 bench: ## last arrival to last party out, beside a floor (release profile)
+	cargo build --locked --release --workspace --bins
 	$(with_nats) cargo run --locked --release -p lockstep-tests --bin bench
 
 .PHONY: load
 load: ## 200 parties on one barrier; 500 runs at once (release profile)
+	cargo build --locked --release --workspace --bins
 	$(with_nats) cargo run --locked --release -p lockstep-tests --bin load
 
 .PHONY: clean
