@@ -4,6 +4,7 @@
 //! beginning, and never gets past a stored message whose writer gave it a status line.
 
 mod consumer;
+mod step_over;
 mod watchdog;
 
 use std::{
@@ -34,6 +35,10 @@ const REPORTS_KEPT: usize = 1024;
 
 /// How long making a consumer and asking for the log's state may take.
 const BUILD_WITHIN: Duration = Duration::from_secs(10);
+
+/// How many connections in a row may be lost without anything having been delivered until the
+/// next record itself is suspected.
+const SUSPICIOUS: u32 = 2;
 
 /// The pause after a consumer could not be made.
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);
@@ -155,11 +160,20 @@ impl FollowTask {
     async fn run(mut self) {
         let mut lost: Option<String> = None;
         let mut told: Option<String> = None;
+        let mut fruitless = 0;
         loop {
             if !self.wait_until_up().await {
                 return;
             }
-            match self.follow_once(lost.take()).await {
+            if fruitless >= SUSPICIOUS {
+                self.step_over().await;
+            }
+            let before = self.place();
+            let end = self.follow_once(lost.take()).await;
+            let after = self.place();
+            let in_vain = after.0 != before.0 && after.1 == before.1;
+            fruitless = if in_vain { fruitless + 1 } else { 0 };
+            match end {
                 End::Over => return,
                 End::Lost(why) => {
                     tracing::debug!(why, "the consumer is lost; making another");
@@ -179,6 +193,14 @@ impl FollowTask {
                 }
             }
         }
+    }
+
+    /// Which connection this is, and how far it got.
+    fn place(&self) -> (u64, Sequence) {
+        let link = self.bus.link().borrow().clone();
+        // A connection that is down is no longer the one it was.
+        let connection = link.generation * 2 + u64::from(!link.up);
+        (connection, self.applied.load(Ordering::Acquire))
     }
 
     async fn wait_until_up(&self) -> bool {

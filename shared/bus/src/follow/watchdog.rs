@@ -9,15 +9,12 @@ use std::{
     time::Duration,
 };
 
-use lockstep_shared::{id::Sequence, subject::STREAM};
+use lockstep_shared::id::Sequence;
+use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::Follow;
-use crate::{
-    connect::Bus,
-    history::LogState,
-    reading::{Query, ReadError},
-};
+use super::{Follow, step_over};
+use crate::{connect::Bus, history::LogState};
 
 /// How often it looks (PROTOCOL section 5).
 const EVERY: Duration = Duration::from_secs(10);
@@ -58,7 +55,7 @@ pub(super) async fn watch(
             }
             Ok(Look::Changed(why)) => return why,
             // The connection's own troubles are noticed elsewhere.
-            Err(error) => tracing::debug!(%error, "the watchdog could not look"),
+            Err(error) => tracing::debug!(error, "the watchdog could not look"),
         }
     }
 }
@@ -76,14 +73,16 @@ async fn look(
     filters: &[String],
     position: Sequence,
     before: Option<&LogState>,
-) -> Result<Look, ReadError> {
+) -> Result<Look, String> {
     let until = Instant::now() + LOOK_WITHIN;
-    let now = bus.log_state(until).await?;
+    let now = bus.log_state(until).await.map_err(|error| error.to_string())?;
     if before.is_some_and(|before| before.created != now.created) || now.last < position {
         return Ok(Look::Changed("the log is not the one that was followed".to_owned()));
     }
     for filter in filters {
-        if let Some(stored) = bus.direct_get(STREAM, &Query::Last(filter), until).await?
+        // From the leader: a follower of the stream may lag as the consumer does.
+        let last = json!({ "last_by_subj": filter });
+        if let Some(stored) = step_over::fetch(bus, &last, until).await?
             && stored.seq > position
         {
             return Ok(Look::Behind(stored.seq));

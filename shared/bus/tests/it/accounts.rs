@@ -39,7 +39,7 @@ accounts {
 "#;
 
 struct TwoAccounts {
-    _server: DevServer,
+    server: DevServer,
     hub: Bus,
     agent: Bus,
 }
@@ -49,7 +49,7 @@ async fn two_accounts() -> Result<TwoAccounts> {
     let hub = Bus::connect(&as_user(&server, "hub"), "hub", LIMIT).await?;
     hub.ensure_streams(&small_streams(), limit()).await?;
     let agent = Bus::connect(&as_user(&server, "agent"), "agent", LIMIT).await?;
-    Ok(TwoAccounts { _server: server, hub, agent })
+    Ok(TwoAccounts { server, hub, agent })
 }
 
 #[tokio::test]
@@ -133,5 +133,39 @@ async fn a_refused_reading_is_said_at_once() -> Result<()> {
     let error = bus.read(&["lockstep.run.>".to_owned()], 0, limit()).await.unwrap_err();
     assert!(matches!(&error, ReadError::Denied(_)), "{error:?}");
     assert!(error.to_string().contains("$JS.API.DIRECT.GET.LOCKSTEP"), "{error}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn answers_sent_to_slots_across_accounts_are_rubbish_or_never_arrive() -> Result<()> {
+    let world = two_accounts().await?;
+    let (hub, agent) = (&world.hub, &world.agent);
+    agent.append(&request(agent, "r1", 1), limit()).await?;
+    let options = async_nats::ConnectOptions::with_user_and_password("agent".into(), "pw".into());
+    let stranger = options.connect(world.server.url()).await?;
+    let slot = |n: u32| request(agent, "r1", n).subject;
+    let forged = [slot(2), verdict(agent, "r1", 1).subject];
+    for reply in forged {
+        let last = format!("{{\"last_by_subj\":\"{}\"}}", slot(1));
+        let get = "$JS.API.DIRECT.GET.LOCKSTEP";
+        stranger.publish_with_reply(get, reply.clone(), last.into()).await?;
+        stranger.publish_with_reply(slot(3), reply, "x".into()).await?;
+    }
+    stranger.flush().await?;
+    // Whatever of it arrived: nobody takes it for a record, and the next free slot is found.
+    let mut n = 2;
+    while let Appended::Taken(by) = agent.append(&request(agent, "r1", n), limit()).await? {
+        assert!(by.content.is_err(), "{by:?}");
+        n += 1;
+    }
+    let everything = [hub.subjects().run(&key("r1"))];
+    let reading = hub.read(&everything, 0, limit()).await?;
+    let valid: Vec<u32> = reading
+        .entries
+        .iter()
+        .filter(|entry| entry.content.is_ok())
+        .map(|entry| entry.slot.number)
+        .collect();
+    assert_eq!(valid, [1, n], "{:?}", reading.entries);
     Ok(())
 }

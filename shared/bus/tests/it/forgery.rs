@@ -154,3 +154,25 @@ async fn answers_that_a_server_was_made_to_store_are_skipped_by_all() -> Result<
     assert!(matches!(stored, Appended::Stored(_)), "{stored:?}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_follower_gets_past_headers_that_no_client_can_read() -> Result<()> {
+    let world = World::new().await?;
+    let bus = &world.bus;
+    bus.append(&verdict(bus, "r1", 1), limit()).await?;
+    for (n, headers) in [(2, "NATS/1.0\r\nno colon here\r\n\r\n"), (3, "nonsense\r\n\r\n")] {
+        let subject = verdict(bus, "r1", n).subject;
+        publish_raw(world.server.url(), &subject, headers, "{}").await?;
+    }
+    bus.append(&verdict(bus, "r1", 4), limit()).await?;
+    let mut follower = bus.follow(vec![bus.subjects().run(&key("r1"))], 1);
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        match in_time("the follower", follower.next()).await?.context("it goes on")? {
+            Follow::Entry(entry) => seen.push((entry.seq, entry.content.is_ok())),
+            other => anyhow::ensure!(!matches!(other, Follow::LogWentBack { .. }), "{other:?}"),
+        }
+    }
+    assert_eq!(seen, [(1, true), (2, false), (3, false), (4, true)]);
+    Ok(())
+}
