@@ -90,7 +90,7 @@ pub async fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("LOCKSTEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let shutdown = CancellationToken::new();
-    let signals = match Signals::new() {
+    let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(Code::Internal, &error.into()),
     };
@@ -101,7 +101,11 @@ pub async fn main() -> ExitCode {
         signal = signals.next() => {
             tracing::info!("ending: every open run is left for the next agent");
             shutdown.cancel();
-            (Some(signal), working.await)
+            tokio::select! {
+                ended = &mut working => (Some(signal), ended),
+                // Asked twice: at once. Commands are killed with us, the log is not told.
+                signal = signals.next() => return ExitCode::from(signal),
+            }
         }
     };
     match (ended, signal) {
@@ -184,8 +188,8 @@ impl Signals {
         })
     }
 
-    /// The exit code of the first one.
-    async fn next(mut self) -> u8 {
+    /// The exit code of the next one.
+    async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,

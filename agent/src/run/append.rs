@@ -19,8 +19,10 @@ use tokio::time::Instant;
 /// How long one attempt goes on before it is said that it takes long.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// The pause after an attempt that the server refused, since somebody has to change something.
-const REFUSED_PAUSE: Duration = Duration::from_secs(1);
+/// The pause after an attempt that the server refused, since somebody has to change something;
+/// doubled each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Appends under way.
 pub(super) type Appends = FuturesUnordered<BoxFuture<'static, (Slot, Appended)>>;
@@ -52,6 +54,7 @@ impl Pen {
 /// Retries without end: as long as the run is open its log is the only place to say this, and as
 /// long as the log cannot be reached there is nothing else to do.
 pub(super) async fn append(bus: Bus, slot: Slot, draft: Draft) -> (Slot, Appended) {
+    let mut pause = FIRST_PAUSE;
     loop {
         match bus.append(&draft, Instant::now() + ATTEMPT).await {
             Ok(Held::Stored(seq)) => return (slot, Appended::Stored(seq)),
@@ -61,7 +64,8 @@ pub(super) async fn append(bus: Bus, slot: Slot, draft: Draft) -> (Slot, Appende
             }
             Err(error) => {
                 tracing::error!(%slot, %error, "the log does not take a record; trying again");
-                tokio::time::sleep(REFUSED_PAUSE).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

@@ -49,12 +49,13 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     Ok(Some(bytes))
 }
 
-/// Removes a file, if it is there, so that it stays removed.
-pub(super) fn remove(path: &Path) -> Result<(), StateError> {
+/// Removes a file, if it is there; after a power loss it may be there again.
+pub(super) fn forget(path: &Path) -> Result<(), StateError> {
     match std::fs::remove_file(path) {
-        Ok(()) => sync_folder(&folder_of(path)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(StateError::io("remove", path, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StateError::io("remove", path, error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -54,7 +54,8 @@ impl StateDirectory {
         atomic::read(&self.group_path(pipeline, workflow))
     }
 
-    /// Forgets the group, since its command is over.
+    /// Forgets the group, since its command is over. Should it come back after a power loss, then
+    /// with a start time that no process has.
     ///
     /// # Errors
     /// [`StateError::Io`] if the file cannot be removed.
@@ -63,7 +64,7 @@ impl StateDirectory {
         pipeline: &PipelineName,
         workflow: &WorkflowName,
     ) -> Result<(), StateError> {
-        atomic::remove(&self.group_path(pipeline, workflow))
+        atomic::forget(&self.group_path(pipeline, workflow))
     }
 
     fn group_path(&self, pipeline: &PipelineName, workflow: &WorkflowName) -> PathBuf {

@@ -139,7 +139,7 @@ impl StateDirectory {
         settled.retain(|record| record.mark == Mark::Settled);
         let surplus = settled.len().saturating_sub(KEPT_RUNS);
         for record in &settled[..surplus] {
-            atomic::remove(&undo_path(&folder, &record.key.run))?;
+            atomic::forget(&undo_path(&folder, &record.key.run))?;
         }
         Ok(())
     }

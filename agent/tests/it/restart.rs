@@ -1,0 +1,105 @@
+//! Agents that are killed and go on, servers that are killed and come back.
+
+use anyhow::Result;
+use lockstep_shared::record::RunResult;
+
+use crate::world::{World, barrier, idempotent, plan, run};
+
+#[tokio::test]
+async fn a_killed_agent_goes_on_with_an_idempotent_step() -> Result<()> {
+    let world = World::new().await?;
+    let mut first = world.process("first", "state", &["backend"])?;
+    let steps = vec![
+        run("one", "echo one >> log", None),
+        idempotent(run("two", "echo two >> log; test -e go || sleep 30", None)),
+        run("three", "echo three >> log", None),
+    ];
+    let key = world.submit("r1", plan(&[("backend", steps)])).await?;
+    world.wrote("log", "two").await?;
+    first.kill()?;
+    std::fs::write(world.folder().join("go"), "")?;
+    let second = world.process("second", "state", &["backend"])?;
+    let (result, fold) = world.closed(&key).await?;
+    assert_eq!(result, RunResult::Succeeded, "{}", second.log());
+    assert_eq!(world.read("log"), "one\ntwo\ntwo\nthree\n", "a finished step is not begun again");
+    let backend = &fold.workflows()[&"backend".parse()?];
+    assert!(backend.epoch > 1, "the second incarnation joined");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_killed_at_a_barrier_or_at_commit_goes_on_there() -> Result<()> {
+    let world = World::new().await?;
+    let mut first = world.process("first", "a", &["backend"])?;
+    let _frontend = world.process("frontend", "b", &["frontend"])?;
+    let frontend = vec![run("look", "until test -e go; do sleep 0.05; done", None), barrier("BE")];
+    let backend = vec![run("deploy", "echo b >> log", Some("echo undo >> log")), barrier("BE")];
+    let key = world.submit("r1", plan(&[("backend", backend), ("frontend", frontend)])).await?;
+    let name = "backend".parse()?;
+    world
+        .until(&key, "the backend stands at BE", |fold| {
+            fold.barriers()[&"BE".parse().unwrap()].arrivals.contains_key(&name)
+        })
+        .await?;
+    first.kill()?;
+    std::fs::write(world.folder().join("go"), "")?;
+    let mut second = world.process("second", "a", &["backend"])?;
+    let commit = lockstep_shared::id::BarrierId::commit();
+    world
+        .until(&key, "the backend stands at the commit", |fold| {
+            fold.barriers()[&commit].arrivals.contains_key(&name) || fold.closed().is_some()
+        })
+        .await?;
+    second.kill()?;
+    let third = world.process("third", "a", &["backend"])?;
+    let (result, _) = world.closed(&key).await?;
+    assert_eq!(result, RunResult::Succeeded, "{}", third.log());
+    assert_eq!(world.read("log"), "b\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_in_a_wait_at_a_barrier_changes_nothing() -> Result<()> {
+    let mut world = World::new().await?;
+    let agent = world.process("agent", "state", &["backend", "frontend"])?;
+    let frontend = vec![run("look", "until test -e go; do sleep 0.05; done", None), barrier("BE")];
+    let backend = vec![run("deploy", "echo b >> log", None), barrier("BE")];
+    let key = world.submit("r1", plan(&[("backend", backend), ("frontend", frontend)])).await?;
+    let name = "backend".parse()?;
+    world
+        .until(&key, "the backend stands at BE", |fold| {
+            fold.barriers()[&"BE".parse().unwrap()].arrivals.contains_key(&name)
+        })
+        .await?;
+    world.nats.kill();
+    std::fs::write(world.folder().join("go"), "")?;
+    world.nats.restart().await?;
+    let (result, _) = world.closed(&key).await?;
+    assert_eq!(result, RunResult::Succeeded, "{}", agent.log());
+    assert_eq!(world.read("log"), "b\n");
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_no_coordinator_writes_verdicts_everybody_holds() -> Result<()> {
+    let world = World::new().await?;
+    let agent = world.serve(world.options(&["backend", "frontend"], "state")).await?;
+    let backend = vec![barrier("BE"), run("deploy", "echo b >> log", None)];
+    let frontend = vec![run("look", "until test -e go; do sleep 0.05; done", None), barrier("BE")];
+    let key = world.submit("r1", plan(&[("backend", backend), ("frontend", frontend)])).await?;
+    let (be, name) = ("BE".parse()?, "backend".parse()?);
+    world
+        .until(&key, "it arrived", |fold| fold.barriers()[&be].arrivals.contains_key(&name))
+        .await?;
+    world.scribe.pause(true);
+    std::fs::write(world.folder().join("go"), "")?;
+    world
+        .until(&key, "the barrier is complete", |fold| fold.barriers()[&be].missing().count() == 0)
+        .await?;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert_eq!(world.read("log"), "", "the log decides, but only what is written down is obeyed");
+    world.scribe.pause(false);
+    assert_eq!(world.closed(&key).await?.0, RunResult::Succeeded);
+    assert_eq!(world.read("log"), "b\n");
+    agent.stop().await
+}
