@@ -1,9 +1,15 @@
 //! The connection: who is let in, who is not, and what is seen of it.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
-use lockstep_bus::{Bus, ConnectError, Connection, DevServer, settings::Identity};
+use lockstep_bus::{
+    Bus, ConnectError, Connection, ConnectionArgs, DevServer, DevServerOptions,
+    settings::{Identity, Tls},
+};
 use tokio::time::Instant;
 
 use crate::world::*;
@@ -95,5 +101,83 @@ async fn the_server_knows_our_name_and_we_use_our_own_inbox() -> Result<()> {
     bus.ensure_streams(&small_streams(), limit()).await?;
     assert_eq!(bus.link().borrow().denial, None);
     assert!(bus.server_version().starts_with("2."), "{}", bus.server_version());
+    Ok(())
+}
+
+/// A file of the folder `keys`.
+fn key_file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/keys").join(name)
+}
+
+#[tokio::test]
+async fn a_credentials_file_is_let_in_and_works() -> Result<()> {
+    let config = std::fs::read_to_string(key_file("operator.conf"))?;
+    let server = DevServer::with_config(&config).await?;
+    let args = ConnectionArgs {
+        server: Some(server.url().to_owned()),
+        creds: Some(key_file("agent.creds")),
+        ..ConnectionArgs::default()
+    };
+    let connection = Connection::resolve_with(&args, &|_| None)?;
+    let bus = Bus::connect(&connection, "test", LIMIT).await?;
+    bus.ensure_streams(&small_streams(), limit()).await?;
+    let without = Bus::connect(&server.connection(), "test", LIMIT).await.err();
+    assert!(matches!(without, Some(ConnectError::Refused { .. })), "{without:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tls_is_spoken_after_or_before_the_greeting_with_our_own_certificate() -> Result<()> {
+    let file = |name: &str| format!("{:?}", key_file(name));
+    for first in [false, true] {
+        let server = DevServer::with_config(&format!(
+            "tls {{ cert_file: {}, key_file: {}, ca_file: {}, verify: true, handshake_first: {first} }}\n",
+            file("server.pem"),
+            file("server.key"),
+            file("ca.pem"),
+        ))
+        .await?;
+        let tls = Tls {
+            ca: Some(key_file("ca.pem")),
+            cert: Some(key_file("client.pem")),
+            key: Some(key_file("client.key")),
+            first,
+        };
+        let connection = Connection { tls: tls.clone(), ..server.connection() };
+        let bus = Bus::connect(&connection, "test", LIMIT).await?;
+        bus.ensure_streams(&small_streams(), limit()).await?;
+        // Without a certificate the server lets nobody in.
+        let anonymous = Tls { cert: None, key: None, ..tls };
+        let connection = Connection { tls: anonymous, ..server.connection() };
+        let limit = Duration::from_millis(500);
+        let refused = Bus::connect(&connection, "test", limit).await.err();
+        assert!(refused.is_some(), "first: {first}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_domain_is_asked_by_its_name() -> Result<()> {
+    let store = tempfile::tempdir()?;
+    let options = DevServerOptions {
+        config: format!("jetstream {{ store_dir: {:?}, domain: hub }}\n", store.path()),
+        without_jetstream: true,
+        ..DevServerOptions::default()
+    };
+    let server = DevServer::with_options(options).await?;
+    let connection = Connection { js_domain: Some("hub".to_owned()), ..server.connection() };
+    let bus = Bus::connect(&connection, "test", LIMIT).await?;
+    bus.ensure_streams(&small_streams(), limit()).await?;
+    bus.append(&request(&bus, "r1", 1), limit()).await?;
+    let reading = bus.read(&[bus.subjects().run(&key("r1"))], 1, limit()).await?;
+    assert_eq!(reading.entries.len(), 1);
+    let mut follower = bus.follow(vec![bus.subjects().run(&key("r1"))], 1);
+    let first = in_time("the follower", follower.next()).await?;
+    assert!(matches!(first, Some(lockstep_bus::Follow::Entry(_))), "{first:?}");
+
+    let wrong = Connection { js_domain: Some("elsewhere".to_owned()), ..server.connection() };
+    let bus = Bus::connect(&wrong, "test", LIMIT).await?;
+    let error = bus.inspect_streams(limit()).await.unwrap_err().to_string();
+    assert!(error.contains("$JS.elsewhere.API"), "{error}");
     Ok(())
 }
