@@ -5,6 +5,7 @@
 mod accounts;
 mod append;
 mod bundles;
+mod cluster;
 mod connection;
 mod dev_server;
 mod following;
