@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    lockstep_agent::program::main().await
+fn main() -> ExitCode {
+    lockstep_agent::program::main()
 }

@@ -1,9 +1,9 @@
 //! The program `lockstep-agent`: flags, signals and exit codes around the library.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use lockstep_bus::{Bus, Connection, ConnectionArgs, ReadError};
 use lockstep_shared::id::{PipelineName, RunId, WorkflowName};
 use tokio::{
@@ -21,6 +21,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(30);
 /// How long what is still in hand may take to be sent at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
+/// How many threads do what blocks, such as bringing an undo record to the disk.
+const MAX_BLOCKING_THREADS: usize = 8;
+
 /// How long a run is looked for whose pipeline was not named.
 const FIND_LIMIT: Duration = Duration::from_secs(10);
 
@@ -30,8 +33,23 @@ const FIND_LIMIT: Duration = Duration::from_secs(10);
 struct Program {
     #[command(flatten)]
     connection: ConnectionArgs,
+    /// How log lines look
+    #[arg(
+        long,
+        env = "LOCKSTEP_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text",
+        global = true
+    )]
+    log_format: LogFormat,
     #[command(subcommand)]
     verb: Verb,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
 }
 
 const HELP: &str = "\
@@ -85,10 +103,34 @@ enum Verb {
 }
 
 /// Runs the program with the arguments of its process.
-pub async fn main() -> ExitCode {
+pub fn main() -> ExitCode {
     let program = Program::parse();
-    let filter = EnvFilter::try_from_env("LOCKSTEP_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    start_logging(program.log_format);
+    // One thread, and few for what blocks: hundreds of agents may share a machine.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(MAX_BLOCKING_THREADS)
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(until_ended(program)),
+        Err(error) => fail(Code::Internal, &error.into()),
+    }
+}
+
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("LOCKSTEP_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
+    let logging = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => logging.init(),
+        LogFormat::Json => logging.json().init(),
+    }
+}
+
+async fn until_ended(program: Program) -> ExitCode {
     let shutdown = CancellationToken::new();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
