@@ -12,7 +12,6 @@ use tokio::time::Instant;
 use crate::{
     connect::Bus,
     reading::{Query, ReadError},
-    stream::StreamInfo,
 };
 
 /// How far a follower may lag behind the leader, and so how long a record is looked for.
@@ -122,8 +121,7 @@ impl Bus {
     /// # Errors
     /// [`ReadError`] if no answer came in time.
     pub async fn log_state(&self, until: Instant) -> Result<LogState, ReadError> {
-        let info: StreamInfo = self.stream_info(STREAM, until).await?;
-        Ok(info.log_state())
+        Ok(self.stream_info(STREAM, until).await?.log_state())
     }
 
     /// Asks the leader, looks for the landmark, and compares; for a reader at each connect.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{
-    Environment, Given, Identity,
+    Environment, Identity,
     error::{Origin, SettingsError},
+    identity::Given,
 };
 
 /// One context, with the fields that make a connection.

