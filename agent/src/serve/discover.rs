@@ -7,15 +7,17 @@ use lockstep_shared::{
     id::{PartyName, RunKey, WorkflowName},
     record::Record,
 };
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 
 use super::Base;
 
 /// How often open runs are asked for, lest a bell was missed.
 const ASK_EVERY: Duration = Duration::from_secs(30);
 
-/// How often they are asked for until somebody has answered.
-const ASK_UNANSWERED: Duration = Duration::from_secs(2);
+/// How soon they are asked for again if nobody answered, and how slowly at last: an agent often
+/// starts together with its coordinator.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long an answer is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
@@ -25,7 +27,8 @@ pub(super) struct Discovery {
     base: Base,
     workflow: WorkflowName,
     bell: Bell,
-    ask: Interval,
+    next_ask: Instant,
+    pause: Duration,
 }
 
 /// What was found.
@@ -41,7 +44,7 @@ impl Discovery {
         let mut bell = base.bus.bell();
         let admissions = base.bus.subjects().admissions_of(&base.options.pipeline);
         bell.listen(&BTreeSet::from([admissions])).await;
-        Self { base, workflow, bell, ask: interval(Instant::now(), ASK_UNANSWERED) }
+        Self { base, workflow, bell, next_ask: Instant::now(), pause: FIRST_PAUSE }
     }
 
     /// The next find. Cancel-safe but for an answer under way, which is asked for again.
@@ -58,13 +61,18 @@ impl Discovery {
                             return Ok(Found::Admitted(entry.key));
                         }
                     }
-                    Ring::Missed => self.ask.reset_immediately(),
+                    Ring::Missed => {
+                        self.next_ask = Instant::now();
+                        self.pause = FIRST_PAUSE;
+                    }
                 },
-                _ = self.ask.tick() => {
+                () = tokio::time::sleep_until(self.next_ask) => {
                     if let Some(open) = self.ask_open().await? {
-                        self.ask = interval(Instant::now() + ASK_EVERY, ASK_EVERY);
+                        self.next_ask = Instant::now() + ASK_EVERY;
                         return Ok(Found::Open(open));
                     }
+                    self.next_ask = Instant::now() + self.pause;
+                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
                 }
             }
         }
@@ -78,10 +86,4 @@ impl Discovery {
         let key = |run| RunKey { pipeline: pipeline.clone(), run };
         Ok(runs.map(|runs| runs.into_iter().map(key).collect()))
     }
-}
-
-fn interval(first: Instant, every: Duration) -> Interval {
-    let mut interval = tokio::time::interval_at(first, every);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
 }
