@@ -1,0 +1,8 @@
+//! Scenarios: entries in, decisions out.
+
+mod clocks;
+mod queue;
+mod races;
+mod start;
+mod support;
+mod verdicts;
