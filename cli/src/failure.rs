@@ -51,23 +51,25 @@ impl Failure {
         self
     }
 
+    /// The message and its sources, without what some libraries repeat.
+    pub(crate) fn told(&self) -> Vec<String> {
+        let mut told: Vec<String> = Vec::new();
+        for source in self.error.chain() {
+            let message = source.to_string();
+            if told.last().is_none_or(|last| !last.contains(&message)) {
+                told.push(message);
+            }
+        }
+        told
+    }
+
     /// The whole story for standard error: message, sources, help.
     pub(crate) fn text(&self) -> String {
-        let mut text = String::from("error: ");
-        let mut last = String::new();
-        for (depth, source) in self.error.chain().enumerate() {
-            let message = source.to_string();
-            // Some libraries repeat their source's text in their own.
-            if depth > 0 && last.contains(&message) {
-                continue;
-            }
-            if depth > 0 {
-                text.push_str("\n  because: ");
-            }
+        let told = self.told().into_iter().map(|message| {
             let harmless: Vec<String> = crate::terminal::lines(&message).collect();
-            text.push_str(&harmless.join("\n  "));
-            last = message;
-        }
+            harmless.join("\n  ")
+        });
+        let mut text = format!("error: {}", told.collect::<Vec<_>>().join("\n  because: "));
         let help = match (&self.help, self.exit) {
             (Some(help), _) => Some(help.as_str()),
             (None, Exit::Internal | Exit::Usage | Exit::Unavailable) => Some(self.exit.next()),

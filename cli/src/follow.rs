@@ -8,7 +8,7 @@ use lockstep_shared::{
     id::{BarrierId, RunKey, WorkflowName},
     record::Record,
     source::Source,
-    subject::{Family, Slot},
+    subject::Family,
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -39,6 +39,8 @@ pub(crate) struct Patience {
     pub(crate) abort_on_signal: bool,
     /// When to give up waiting.
     pub(crate) timeout: Option<Duration>,
+    /// Whether giving up means to abort the run.
+    pub(crate) abort_on_timeout: bool,
 }
 
 /// How following ended.
@@ -75,7 +77,7 @@ pub(crate) async fn follow(
 ) -> Result<Followed, Failure> {
     let mut watching = Watching::new(bus, key).await;
     let mut progress = Progress::new(context);
-    let give_up = patience.timeout.map(|timeout| Instant::now() + timeout);
+    let mut give_up = patience.timeout.map(|timeout| Instant::now() + timeout);
     let mut aborting: Option<BoxFuture<'static, Result<(), Failure>>> = None;
     let mut asked = false;
     let mut next_report = Instant::now();
@@ -85,8 +87,7 @@ pub(crate) async fn follow(
             exit = signals.next() => {
                 if patience.abort_on_signal && !asked {
                     asked = true;
-                    let slot = watching.fold().next_slot(&Family::Request);
-                    aborting = Some(abort(bus.clone(), key.clone(), slot).boxed());
+                    aborting = Some(abort(bus, &watching, "interrupted").boxed());
                     say("aborting the run; once more quits at once");
                     continue;
                 }
@@ -100,6 +101,12 @@ pub(crate) async fn follow(
                 }
             }
             () = at(give_up) => {
+                if patience.abort_on_timeout && !asked {
+                    (asked, give_up) = (true, None);
+                    aborting = Some(abort(bus, &watching, "it took too long").boxed());
+                    say("the time is over; aborting the run");
+                    continue;
+                }
                 progress.finish();
                 say(&format!("gave up waiting. {}", goes_on(key)));
                 return Ok(Followed::new(Exit::GaveUp, &mut watching));
@@ -173,15 +180,23 @@ async fn or_pending<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
 }
 
 /// Asks for the run to be aborted; whether it counts is read like everything else.
-async fn abort(bus: Bus, key: RunKey, mut slot: Slot) -> Result<(), Failure> {
+fn abort(
+    bus: &Bus,
+    watching: &Watching,
+    reason: &str,
+) -> impl Future<Output = Result<(), Failure>> + use<> {
+    let (bus, key) = (bus.clone(), watching.fold().key().clone());
+    let mut slot = watching.fold().next_slot(&Family::Request);
     let by = claimed();
     let source = Source::Operator(by.clone());
-    let record = Record::AbortRequested { by, reason: "interrupted".to_owned() };
-    for _ in 0..MAX_TAKEN {
-        match into_slot(&bus, &key, &slot, &record, &source).await? {
-            Placed::Stored(_) => return Ok(()),
-            Placed::Taken(_) => slot.number += 1,
+    let record = Record::AbortRequested { by, reason: reason.to_owned() };
+    async move {
+        for _ in 0..MAX_TAKEN {
+            match into_slot(&bus, &key, &slot, &record, &source).await? {
+                Placed::Stored(_) => return Ok(()),
+                Placed::Taken(_) => slot.number += 1,
+            }
         }
+        Err(Failure::unavailable(format!("{MAX_TAKEN} request slots of {key} are taken")))
     }
-    Err(Failure::unavailable(format!("{MAX_TAKEN} request slots of {key} are taken")))
 }

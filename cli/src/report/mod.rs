@@ -5,6 +5,8 @@
 //! knows neither NATS nor the terminal: the same report is JSON, YAML, text and progress.
 
 mod build;
+#[cfg(test)]
+mod tests;
 mod text;
 mod waiting;
 mod workflow;

@@ -92,9 +92,9 @@ impl Look {
     }
 
     fn of(what: &'static str, failure: &Failure) -> Self {
-        let found: Vec<String> = failure.error.chain().map(ToString::to_string).collect();
+        let found = failure.told();
         let next = failure.help.clone().unwrap_or_else(|| failure.exit.next().to_owned());
-        Self { what, state: State::Fail, found: found.join(": "), next: Some(next) }
+        Self { what, state: State::Fail, found: found.join("\nbecause: "), next: Some(next) }
     }
 }
 

@@ -154,7 +154,7 @@ async fn live(args: Args, plan: Plan, context: Context) -> Outcome {
     let submitted = submit(&bus, plan, None).await?;
     say(&format!("plan-only run {}", submitted.key));
     // Nothing is written, so nobody needs the run once nobody waits for it.
-    let patience = Patience { abort_on_signal: true, timeout: None };
+    let patience = Patience { abort_on_signal: true, timeout: None, abort_on_timeout: false };
     let followed =
         follow(&bus, &submitted.key, patience, &mut signals, context, |_| Ok(())).await?;
     conclude(&followed, shape(args.output), context)?;

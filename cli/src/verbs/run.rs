@@ -170,6 +170,37 @@ impl crate::output::Show for Line<'_> {
     }
 }
 
+/// Prints what comes before the end.
+pub(crate) struct Printer {
+    format: CiFormat,
+    context: Context,
+}
+
+impl Printer {
+    /// Prints in this shape.
+    pub(crate) fn new(format: CiFormat, context: Context) -> Self {
+        Self { format, context }
+    }
+
+    /// The run's name, for whoever wants only that.
+    pub(crate) fn begin(&self, submitted: &Submitted) -> Result<(), Failure> {
+        match self.format {
+            CiFormat::Name => print(&render(submitted, Format::Name, self.context.out)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// A record, for whoever wants them as they come.
+    pub(crate) fn event(&self, event: &Event) -> Result<(), Failure> {
+        match self.format {
+            CiFormat::Jsonl => {
+                print(&render(&Line::Event(event), Format::Jsonl, self.context.out)?)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 async fn watch(
     bus: &Bus,
     submitted: &Submitted,
@@ -177,19 +208,16 @@ async fn watch(
     signals: &mut Signals,
     context: Context,
 ) -> Outcome {
-    if args.output == CiFormat::Name {
-        print(&render(submitted, Format::Name, context.out)?)?;
-    }
-    let patience = Patience { abort_on_signal: args.abort_on_interrupt, timeout: args.timeout };
-    let streams = args.output == CiFormat::Jsonl;
-    let on_event = |event: &Event| {
-        if streams {
-            print(&render(&Line::Event(event), Format::Jsonl, context.out)?)
-        } else {
-            Ok(())
-        }
+    let printer = Printer::new(args.output, context);
+    printer.begin(submitted)?;
+    let patience = Patience {
+        abort_on_signal: args.abort_on_interrupt,
+        timeout: args.timeout,
+        abort_on_timeout: false,
     };
-    let followed = follow(bus, &submitted.key, patience, signals, context, on_event).await?;
+    let followed =
+        follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
+            .await?;
     conclude(&followed, args.output, context)?;
     if matches!(followed.exit, Exit::Failed | Exit::RollbackIncomplete) {
         say(&format!("what to do: {}", followed.exit.next()));

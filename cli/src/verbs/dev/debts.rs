@@ -1,0 +1,194 @@
+//! What earlier dev runs left: undo records that say that something may have to be undone.
+//!
+//! The log of a dev run is gone with its server; a request in that run is obeyed all the same,
+//! by the agent that has the record.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    time::Duration,
+};
+
+use lockstep_agent::state::{Mark, StateDirectory};
+use lockstep_bus::Bus;
+use lockstep_shared::{
+    id::{RunKey, WorkflowName},
+    plan::Plan,
+    record::{Outcome as Ended, Record},
+    subject::Family,
+};
+use tokio::time::{Instant, interval, sleep, timeout_at};
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, OrExit},
+    output::say,
+    reader::{News, RunReader},
+    report::RunReport,
+    requesting::request,
+    terminal::line,
+    who::claimed,
+};
+
+/// How long an undo may take.
+const UNDO_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// How long an agent may take to settle its record after its last word was read.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the records are looked at meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// What to do about them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Settle {
+    /// Undo what is left, then run.
+    Resume,
+    /// Keep what is there, then run.
+    Accept,
+}
+
+/// One workflow's debt of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Debt {
+    key: RunKey,
+    workflow: WorkflowName,
+}
+
+/// The debts that the state directory knows of this plan's workflows.
+pub(super) fn open(state: &StateDirectory, plan: &Plan) -> Result<Vec<Debt>, Failure> {
+    let mut debts = Vec::new();
+    for (workflow, _) in plan.active() {
+        let records = state.undo_records(&plan.pipeline, workflow).or_exit(
+            Exit::Invalid,
+            format!("cannot read what earlier runs of {workflow} left to be undone"),
+        )?;
+        let started = records.into_iter().filter(|record| record.mark == Mark::Started);
+        debts.extend(started.map(|record| Debt { key: record.key, workflow: workflow.clone() }));
+    }
+    Ok(debts)
+}
+
+/// Says exactly what to do.
+pub(super) fn refuse(debts: &[Debt], file: &Path) -> Failure {
+    let listed = lockstep_shared::fold::listed(
+        debts.iter().map(|debt| format!("{} (run {})", debt.workflow, debt.key.run)),
+    );
+    let file = file.display();
+    Failure::new(
+        Exit::RollbackIncomplete,
+        format!("an earlier dev run ended before it was settled what becomes of {listed}"),
+    )
+    .help(format!(
+        "`lockstep dev {file} --settle resume` undoes it first, then runs;\n\
+         `lockstep dev {file} --settle accept` keeps what is there, then runs"
+    ))
+}
+
+/// Asks for the debts to be settled and waits until they are.
+pub(super) async fn settle(
+    bus: &Bus,
+    state: &StateDirectory,
+    debts: &[Debt],
+    how: Settle,
+) -> Result<Exit, Failure> {
+    let keys: BTreeSet<&RunKey> = debts.iter().map(|debt| &debt.key).collect();
+    let mut worst = Exit::Done;
+    for key in keys {
+        let of_run: Vec<&Debt> = debts.iter().filter(|debt| debt.key == *key).collect();
+        worst = worst.max(settle_run(bus, state, key, &of_run, how).await?);
+    }
+    Ok(worst)
+}
+
+async fn settle_run(
+    bus: &Bus,
+    state: &StateDirectory,
+    key: &RunKey,
+    debts: &[&Debt],
+    how: Settle,
+) -> Result<Exit, Failure> {
+    let (by, workflow) = (claimed(), None);
+    let record = match how {
+        Settle::Resume => {
+            let reason = "lockstep dev --settle resume".to_owned();
+            Record::ResumeRequested { by, reason, workflow }
+        }
+        Settle::Accept => {
+            let reason = "lockstep dev --settle accept".to_owned();
+            Record::AcceptRequested { by, reason, workflow }
+        }
+    };
+    let mut reader = RunReader::new(bus, key);
+    reader.catch_up().await?;
+    request(bus, &mut reader, &record).await?;
+    say(&format!("settling what run {} left", key.run));
+    let limit = Instant::now() + UNDO_LIMIT;
+    let mut look = interval(LOOK_AGAIN);
+    while is_owed(state, debts)? {
+        tokio::select! {
+            _ = look.tick() => {
+                if Instant::now() >= limit {
+                    return Err(Failure::new(
+                        Exit::RollbackIncomplete,
+                        format!("what run {} left was not settled in time", key.run),
+                    ));
+                }
+            }
+            news = reader.next() => if let Some(failure) = failed(news) {
+                say(&failure);
+                return Ok(Exit::RollbackIncomplete);
+            },
+        }
+    }
+    say(&format!("settled what run {} left", key.run));
+    Ok(Exit::Done)
+}
+
+/// An undo that failed again, for a person.
+fn failed(news: Option<News>) -> Option<String> {
+    let News::Entry(entry, _) = news? else { return None };
+    let Family::Workflow(workflow) = &entry.slot.family else { return None };
+    match &entry.content.as_ref().ok()?.record {
+        Record::RollbackFailed { error, .. } => Some(format!(
+            "{workflow} could not be undone: {}\nmend what is in its way and try again, or keep \
+             what is there with `--settle accept`",
+            line(error)
+        )),
+        _ => None,
+    }
+}
+
+fn is_owed(state: &StateDirectory, debts: &[&Debt]) -> Result<bool, Failure> {
+    for debt in debts {
+        let record = state.undo(&debt.key, &debt.workflow);
+        let record = record.or_exit(Exit::Invalid, "cannot read an undo record")?;
+        if record.is_some_and(|record| record.mark == Mark::Started) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is owed after a run; who reported a good end is given a moment to settle.
+pub(super) async fn left(
+    state: &StateDirectory,
+    plan: &Plan,
+    report: &RunReport,
+) -> Result<Vec<Debt>, Failure> {
+    let stuck = |debt: &Debt| {
+        let workflow = report.workflows.iter().find(|known| known.name == debt.workflow);
+        let outcome = workflow.and_then(|known| known.outcome.as_ref());
+        outcome.is_none_or(|outcome| matches!(outcome, Ended::Failed { .. } | Ended::Unknown))
+    };
+    let limit = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let owed = open(state, plan)?;
+        if owed.iter().all(stuck) {
+            return Ok(owed);
+        }
+        if timeout_at(limit, sleep(LOOK_AGAIN)).await.is_err() {
+            return Ok(owed);
+        }
+    }
+}
