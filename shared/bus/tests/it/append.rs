@@ -95,7 +95,7 @@ async fn a_full_stream_is_named_as_full_and_nothing_is_in_doubt() -> Result<()> 
     let error = loop {
         let number = u32::try_from(bus.log_report(limit()).await?.messages)? + 1;
         assert!(number < 1000, "the stream never filled up");
-        let until = Instant::now() + Duration::from_millis(400);
+        let until = Instant::now() + Duration::from_secs(2);
         match bus.append(&request(&bus, "r1", number), until).await {
             Ok(appended) => assert!(matches!(appended, Appended::Stored(_)), "{appended:?}"),
             Err(error) => break error,
@@ -134,7 +134,7 @@ async fn a_missing_permission_is_reported_at_once_as_what_it_is() -> Result<()> 
 async fn without_a_stream_the_error_says_what_to_start() -> Result<()> {
     let server = DevServer::start().await?;
     let bus = Bus::connect(&server.connection(), "test", LIMIT).await?;
-    let until = Instant::now() + Duration::from_millis(300);
+    let until = Instant::now() + Duration::from_secs(2);
     let error = bus.append(&request(&bus, "r1", 1), until).await.unwrap_err();
     assert!(matches!(error, AppendError::NoStream { .. }) && !error.in_doubt(), "{error:?}");
     assert!(error.to_string().contains("lockstep-coordinator"), "{error}");
@@ -148,7 +148,12 @@ async fn what_got_no_answer_is_in_doubt_and_may_indeed_be_stored() -> Result<()>
     // A stopped process takes the bytes and answers nobody.
     let pid = i32::try_from(world.server.pid().expect("it runs"))?;
     signal(pid, rustix::process::Signal::STOP)?;
-    let until = Instant::now() + Duration::from_millis(600);
+    eventually("the stop", || async {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.contains(") T ") { Ok(()) } else { Err(stat) }
+    })
+    .await?;
+    let until = Instant::now() + Duration::from_secs(2);
     let error = world.bus.append(&draft, until).await.unwrap_err();
     assert!(error.in_doubt() && error.to_string().contains("may still be stored"), "{error}");
     signal(pid, rustix::process::Signal::CONT)?;
@@ -188,7 +193,7 @@ async fn an_answer_that_is_no_acknowledgement_of_the_stream_stores_nothing() -> 
             client.publish(message.reply.unwrap(), ack.into()).await.unwrap();
         }
     });
-    let until = Instant::now() + Duration::from_millis(300);
+    let until = Instant::now() + Duration::from_secs(2);
     let error = bus.append(&request(&bus, "r1", 1), until).await.unwrap_err();
     assert!(error.to_string().contains("OTHER"), "{error}");
     lies.abort();

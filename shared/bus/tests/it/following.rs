@@ -1,6 +1,6 @@
 //! Followers through everything that can happen to a server.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::Result;
 use lockstep_bus::{
@@ -117,15 +117,17 @@ async fn nothing_is_missed_or_repeated_through_kills_of_the_server() -> Result<(
     let mut last = 0;
     for round in 0..4 {
         let writer = bus.clone();
+        let (tell, mut written) = tokio::sync::watch::channel(0);
         let writing = tokio::spawn(async move {
             let mut last = 0;
             for n in 1..=25 {
                 last = store(&writer, "r1", round * 25 + n).await?;
+                tell.send_replace(n);
             }
             anyhow::Ok(last)
         });
-        // In the middle of it, whenever that is.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        // In the middle of it, each round elsewhere.
+        in_time("some records", written.wait_for(|n| *n >= 5 * (round + 1))).await??;
         world.server.kill();
         world.server.restart().await?;
         let before = last;
