@@ -117,7 +117,10 @@ class Service:
         def answering() -> bool:
             if server.poll() is not None:
                 text = (self.folder / "server.log").read_text().strip().splitlines()
-                fail(f"the server of {self.name} ended at once: {text[-1] if text else 'silent'}")
+                why = text[-1] if text else "it said nothing"
+                if "Address already in use" in why:
+                    why = f"port {port} is taken; stop who has it, or choose another port"
+                fail(f"the server of {self.name} ended at once: {why}")
             return len(self.state.read_text().split()) == 2
 
         wait_until(f"the server of {self.name} answers", answering)
