@@ -88,13 +88,14 @@ fn a_slot_that_rubbish_took_costs_a_number_and_nothing_else() {
     let mut bench = Bench::prepared(reference());
     bench.fail("r1", "backend");
     let first = bench.decisions.send.pop().expect("the verdict is due");
+    bench.said(Level::Debug);
     let rubbish = Err(Rubbish::Body("PubAck".to_owned()));
     let entry = bench.log.store(&first.key, first.slot.clone(), rubbish).unwrap();
     bench.carry_out(first);
     assert_eq!(bench.sent(), [""; 0], "taken; the fold does not show by what");
     bench.tell(Event::Entry(Box::new(entry)));
     assert!(bench.sent()[0].starts_with("r1 verdict.2 Aborted"));
-    assert!(bench.said(Level::Warn)[0].contains("rubbish #8 in verdict.1 changes nothing"));
+    assert!(bench.said(Level::Warn)[0].contains("rubbish #9 in verdict.1 changes nothing"));
 }
 
 #[test]
@@ -133,12 +134,12 @@ fn parity_23_each_own_gets_an_outcome_for_each_and_no_run_verdict() {
     let mut bench = Bench::prepared(own);
     bench.start_step("r1", "a", 0);
     bench.fail("r1", "a");
-    let broken = "r1 outcome.a.1 Aborted at #8: a failed in step \"t\": exit status 1";
+    let broken = "r1 outcome.a.1 Aborted at #9: a failed in step \"t\": exit status 1";
     assert_eq!(bench.settle(), [broken]);
     bench.start_step("r1", "b", 0);
     let (ignored, output) = (None, String::new());
     bench.own("r1", "b", Record::StepFinished { epoch: 1, step: 0, ignored, output });
-    assert_eq!(bench.settle(), ["r1 outcome.b.1 Committed at #11"]);
+    assert_eq!(bench.settle(), ["r1 outcome.b.1 Committed at #12"]);
     bench.rolled_back("r1", "a");
     bench.finalized("r1", "b");
     assert_eq!(bench.settle(), ["r1 closed.1 Closed Partial"]);
