@@ -21,7 +21,7 @@ use crate::{
     lanes::Lanes,
     leave::Leaving,
     lock::LockHeld,
-    setup::{PlanFound, Setup},
+    setup::Setup,
     standing::Ending,
     text,
     turn::Turn,
@@ -88,11 +88,7 @@ impl Agent {
     pub fn new(mut setup: Setup) -> Self {
         setup.instance = text::label(&setup.instance);
         setup.version = text::label(&setup.version);
-        let planned = match &setup.plan {
-            PlanFound::Planned { seq, .. } => *seq,
-            _ => 0,
-        };
-        let view = View::new(setup.workflow.clone(), planned);
+        let view = View::of(&setup);
         Self {
             mark: setup.undo,
             heard: view.clone(),

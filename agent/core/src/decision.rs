@@ -15,7 +15,8 @@ pub struct Decisions {
     pub save: Vec<UndoMark>,
     /// Records to append; at most one to a workflow's slots and one to a party's at a time.
     pub send: Vec<Append>,
-    /// Orders to the target and the lock. They run beside each other and beside further calls.
+    /// Orders to the target and the lock, to be begun in this order: a `Stop` concerns only what
+    /// was begun before it. They run beside further calls.
     pub act: Vec<Act>,
     /// Whether to make a reading now, with the filter and the floor as they are after this call.
     /// A wish that comes while a reading is under way means one more after it.

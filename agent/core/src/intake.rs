@@ -60,10 +60,9 @@ impl Agent {
             return self.lose(&how, turn);
         }
         let ruled = self.view.ruling().is_some();
-        for entry in reading.entries.iter().filter(|entry| entry.key == self.setup.key) {
-            self.view.apply(entry);
-            self.heard.apply(entry);
-        }
+        let ours = |entry: &&Entry| entry.key == self.setup.key;
+        self.view.read(reading.entries.iter().filter(ours));
+        self.heard.read(reading.entries.iter().filter(ours));
         self.contact.read(reading.upto, turn.now);
         self.lanes.settle(&self.view);
         let (whole, slots_went_on) = self.answered(reading);
@@ -110,11 +109,7 @@ impl Agent {
         }
         self.contact.lose(how.to_owned());
         self.lanes.lose();
-        let empty = match &self.setup.plan {
-            crate::PlanFound::Planned { seq, .. } => *seq,
-            _ => 0,
-        };
-        self.view = View::new(self.setup.workflow.clone(), empty);
+        self.view = View::of(&self.setup);
         self.heard = self.view.clone();
     }
 
@@ -192,14 +187,15 @@ impl Agent {
         if !self.watched.contains(&step) {
             return turn.ignore(format!("{} is not watched", self.step_name(step)));
         }
-        let what = format!("{} degraded after it was finished: {error}", self.step_name(step));
+        let what = format!("degraded after it was finished: {error}");
         match self.course(&self.view) {
             Course::Forward => self.give_up(Some(step), what, "", turn),
             Course::Keep => {
+                let what = format!("{} {what}", self.step_name(step));
                 turn.warn(format!("degraded after commit: {what}"));
                 self.degraded.get_or_insert(crate::text::error(&what));
             }
-            _ => turn.ignore(what),
+            _ => turn.ignore(format!("{} {what}", self.step_name(step))),
         }
     }
 

@@ -66,7 +66,8 @@ impl Agent {
             return Some(degraded.clone());
         }
         if let Some(failure) = &self.failure {
-            return Some(failure.error.clone());
+            let step = failure.step.map(|step| format!("{} ", self.step_name(step)));
+            return Some(format!("{}{}", step.unwrap_or_default(), failure.error));
         }
         if let Some(failed) = &self.view.own.failed {
             return Some(failed.error.clone());

@@ -30,6 +30,8 @@ mod settle;
 mod setup;
 mod stand;
 mod standing;
+#[cfg(test)]
+mod tests;
 mod text;
 mod turn;
 mod view;

@@ -17,6 +17,8 @@ use lockstep_shared::{
 pub(crate) use own::{EndedSeen, FailedSeen, Own, StepSeen};
 pub(crate) use slots::Taken;
 
+use crate::setup::{PlanFound, Setup};
+
 /// How many requests are kept, as in the fold; further ones mean nothing.
 const MAX_REQUESTS: usize = lockstep_shared::fold::MAX_REQUESTS;
 
@@ -87,9 +89,14 @@ pub(crate) enum Request {
 }
 
 impl View {
-    pub(crate) fn new(workflow: WorkflowName, planned: Sequence) -> Self {
+    /// Nothing yet.
+    pub(crate) fn of(setup: &Setup) -> Self {
+        let planned = match &setup.plan {
+            PlanFound::Planned { seq, .. } => *seq,
+            _ => 0,
+        };
         Self {
-            workflow,
+            workflow: setup.workflow.clone(),
             planned,
             admission: None,
             verdict: None,
@@ -146,6 +153,30 @@ impl View {
             _ => self.own.taken.next(),
         };
         family.slot(number)
+    }
+
+    /// Takes a reading in. Of the own slots it shows those up to the first empty one; what somebody
+    /// wrote out of turn behind that waits until its turn has come.
+    pub(crate) fn read<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) {
+        let mut own = BTreeMap::new();
+        for entry in entries {
+            match &entry.slot.family {
+                Family::Workflow(_) => {
+                    own.insert(entry.slot.number, entry);
+                }
+                _ => self.apply(entry),
+            }
+        }
+        let mut next = self.own.taken.next();
+        let mut in_turn = Vec::new();
+        while let Some(entry) = own.remove(&next) {
+            in_turn.push(entry);
+            next += 1;
+        }
+        in_turn.sort_by_key(|entry| entry.seq);
+        for entry in in_turn {
+            self.apply(entry);
+        }
     }
 
     /// Takes a record in. Of a family in which one record counts, the first one applied does:
