@@ -18,7 +18,7 @@ mod view;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use lockstep_agent_core::{Agent, Ending, Event, Standing, debt::Debt};
+use lockstep_agent_core::{Agent, Ending, Event, PlanFound, Standing, debt::Debt};
 use lockstep_bus::{Bell, Bus, ReadError, beat::Beats};
 use lockstep_shared::{
     id::{RunKey, WorkflowName},
@@ -106,6 +106,8 @@ struct RunLoop {
     beats: Option<Beats>,
     beat: Interval,
     standing: Option<Standing>,
+    /// Whether the log no longer holds the run's plan.
+    is_expired: bool,
     debt: Debt,
     /// What came of carrying out decisions, told to the core before anything else.
     at_once: std::collections::VecDeque<Event>,
@@ -131,6 +133,7 @@ impl RunLoop {
         Self {
             acts: Acts::new(&post, &key, known.planned, permit),
             debt: known.setup.debt.clone(),
+            is_expired: matches!(known.setup.plan, PlanFound::Missing { .. }),
             agent: Agent::new(known.setup),
             bell: post.bus.bell(),
             pen,
@@ -181,13 +184,19 @@ impl RunLoop {
 
     /// How it ended, once there is nothing left to wait for.
     fn ending(&mut self) -> Option<Ending> {
-        if !self.at_once.is_empty() || self.wake.is_some() {
+        if !self.at_once.is_empty() {
             return None;
         }
         match &self.standing {
-            Some(Standing::Over(ending)) => Some(ending.clone()),
+            // Closed is waited for by who stays, and where it can still come.
+            Some(Standing::Over(ending))
+                if self.wake.is_none() || self.leave_by.is_some() || self.is_expired =>
+            {
+                Some(ending.clone())
+            }
+            Some(Standing::Over(_)) => None,
             _ => {
-                self.wake = Some(Instant::now() + AT_THE_LATEST);
+                self.wake.get_or_insert(Instant::now() + AT_THE_LATEST);
                 None
             }
         }

@@ -141,3 +141,30 @@ async fn a_command_is_stopped_and_left_for_the_next_agent_at_sigterm() -> Result
     assert_eq!(world.read("log"), "begun\nbegun\nend\n");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_debt_from_an_expired_run_waits_for_an_operators_word() -> Result<()> {
+    let world = World::new().await?;
+    let steps = vec![run("deploy", "echo new >> log", Some("echo undone >> log"))];
+    let newer = plan(&[("backend", steps)]);
+    let old = world.owe("state", "r0", &newer)?;
+    let agent = world.serve(world.options(&["backend"], "state")).await?;
+    let key = world.submit("r1", newer.clone()).await?;
+    let (result, fold) = world.closed(&key).await?;
+    assert_eq!(result, RunResult::RolledBack);
+    let cause = fold.closed().and_then(|closed| closed.cause.clone()).context("a cause")?;
+    assert!(cause.text.contains("r0"), "{}", cause.text);
+    assert_eq!(world.read("log"), "", "it does nothing by itself");
+
+    let resume = Record::ResumeRequested {
+        by: "test".to_owned(),
+        reason: "take it back".to_owned(),
+        workflow: None,
+    };
+    world.request(&old, resume).await?;
+    world.wrote("log", "undone").await?;
+    let key = world.submit("r2", newer).await?;
+    assert_eq!(world.closed(&key).await?.0, RunResult::Succeeded);
+    assert_eq!(world.read("log"), "undone\nnew\n");
+    agent.stop().await
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed test is to end where it failed")]
 
 mod back;
+mod coordinated;
 mod forward;
 mod restart;
 mod scribe;

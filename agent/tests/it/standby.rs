@@ -56,3 +56,37 @@ async fn a_frozen_agent_that_holds_the_lock_is_not_taken_over() -> Result<()> {
     assert_eq!(world.read("log"), "begun\nend\n");
     Ok(())
 }
+
+#[tokio::test]
+async fn on_another_directory_a_spare_takes_over_from_a_silent_agent_which_then_drops_the_run()
+-> Result<()> {
+    let world = World::new().await?;
+    let step = |text: &str| vec![run("deploy", text, None)];
+    let both = plan(&[("backend", step("echo b >> log")), ("frontend", step("echo f >> log"))]);
+    // What it owes from an older run has to be looked for first: it joins and does not prepare.
+    world.owe("a", "r0", &both)?;
+    let first = world.process("first", "a", &["backend"])?;
+    first.logged("ready").await?;
+    let key = world.submit("r1", both).await?;
+    let backend = "backend".parse()?;
+    world.until(&key, "the first joined", |fold| fold.workflows()[&backend].epoch == 1).await?;
+
+    let second = world.process("second", "b", &["backend"])?;
+    second.logged("standing by").await?;
+    first.signal(Signal::STOP)?;
+    let frozen = std::time::Instant::now();
+    world.until(&key, "the second joined", |fold| fold.workflows()[&backend].epoch == 2).await?;
+    let silent = frozen.elapsed().as_secs();
+    assert!((9..25).contains(&silent), "it took over after {silent} s");
+
+    first.signal(Signal::CONT)?;
+    first.logged("has taken over").await?;
+    let _frontend = world.process("frontend", "c", &["frontend"])?;
+    let (result, fold) = world.closed(&key).await?;
+    assert_eq!(result, RunResult::Succeeded, "{}\n{}", first.log(), second.log());
+    assert_eq!(fold.workflows()[&backend].epoch, 2, "they fought for it");
+    let mut lines: Vec<String> = world.read("log").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["b", "f"]);
+    Ok(())
+}

@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use lockstep_agent::{AgentError, Options, RunEnd};
+use lockstep_agent::{
+    AgentError, Options, RunEnd,
+    state::{Mark, StateDirectory, UndoRecord},
+};
 use lockstep_bus::{Bus, DevServer, StreamOptions};
 use lockstep_shared::{
     fold::RunFold,
@@ -19,7 +22,7 @@ use lockstep_shared::{
     },
     record::{Record, RunResult},
     subject::Family,
-    time::Span,
+    time::{Span, Timestamp},
 };
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -38,28 +41,50 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(10)
 }
 
+fn small_streams() -> StreamOptions {
+    StreamOptions { replicas: 1, log_max_bytes: 64 << 20, bundle_max_bytes: 64 << 20 }
+}
+
 /// A server, a scribe and a folder; everything is gone when it is dropped.
 pub(crate) struct World {
     pub(crate) nats: DevServer,
     pub(crate) bus: Bus,
     pub(crate) scribe: Scribe,
     folder: TempDir,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl World {
+    /// A world whose scribe writes the verdicts down.
     pub(crate) async fn new() -> Result<Self> {
+        let mut world = Self::without_verdicts().await?;
+        world.scribe.begin(&world.bus, &mut world.tasks);
+        Ok(world)
+    }
+
+    /// A world with the real coordinator.
+    pub(crate) async fn coordinated() -> Result<Self> {
+        let mut world = Self::without_verdicts().await?;
+        let bus = Bus::connect(&world.nats.connection(), "coordinator", LIMIT).await?;
+        world.tasks.spawn(async move {
+            let options = lockstep_coordinator::Options {
+                streams: small_streams(),
+                instance: "test".to_owned(),
+            };
+            let forever = CancellationToken::new();
+            lockstep_coordinator::run(&bus, &options, &forever).await.unwrap();
+        });
+        Ok(world)
+    }
+
+    async fn without_verdicts() -> Result<Self> {
         // The first world of a process decides; all decide the same.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let nats = DevServer::start().await?;
         let bus = Bus::connect(&nats.connection(), "test", LIMIT).await?;
-        let small =
-            StreamOptions { replicas: 1, log_max_bytes: 64 << 20, bundle_max_bytes: 64 << 20 };
-        bus.ensure_streams(&small, soon()).await?;
-        let (scribe, mut tasks) = (Scribe::default(), JoinSet::new());
-        scribe.begin(&bus, &mut tasks);
+        bus.ensure_streams(&small_streams(), soon()).await?;
         let folder = tempfile::tempdir()?;
-        Ok(Self { nats, bus, scribe, folder, _tasks: tasks })
+        Ok(Self { nats, bus, scribe: Scribe::default(), folder, tasks: JoinSet::new() })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -128,6 +153,18 @@ impl World {
         let record = Record::Plan { plan: Box::new(plan), submitted_by: "test".to_owned() };
         scribe::append(&self.bus, &key, Family::Plan.slot(1), record).await?;
         self.scribe.add(&key);
+        Ok(key)
+    }
+
+    /// Leaves an undo record of the backend from a run that the log does not hold any more.
+    pub(crate) fn owe(&self, state: &str, run: &str, plan: &Plan) -> Result<RunKey> {
+        let workflow: WorkflowName = "backend".parse()?;
+        let key = RunKey { pipeline: plan.pipeline.clone(), run: run.parse()? };
+        let (params, planned) = (plan.params.clone(), plan.workflows[&workflow].clone());
+        let mut record =
+            UndoRecord::prepared(key.clone(), workflow, 1, Timestamp(1), params, planned);
+        record.mark = Mark::Started;
+        StateDirectory::open(&self.folder().join(state))?.save_undo(&record)?;
         Ok(key)
     }
 
