@@ -14,6 +14,9 @@ use crate::{
     state::{Mark, StateDirectory},
 };
 
+/// What a run sees of the others.
+pub(super) type Standings = watch::Receiver<BTreeMap<RunKey, Standing>>;
+
 /// The standings of a workflow's runs in this process.
 #[derive(Debug, Clone)]
 pub(crate) struct Board(watch::Sender<BTreeMap<RunKey, Standing>>);
@@ -36,7 +39,7 @@ impl Board {
         });
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<BTreeMap<RunKey, Standing>> {
+    pub(super) fn watch(&self) -> Standings {
         self.0.subscribe()
     }
 

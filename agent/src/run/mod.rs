@@ -29,6 +29,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use board::Board;
+use board::Standings;
 pub(crate) use clock::Clock;
 
 use self::{act::Acts, append::Pen, history::History, next::Happened, reading::Reader};
@@ -77,17 +78,16 @@ pub(crate) async fn take_part(
     leave: CancellationToken,
 ) -> Result<Ending, RunError> {
     let read = |source| RunError::Read { key: key.clone(), source };
-    let set_up = async {
-        let known = setup::read(&post, &key).await?;
-        let history = History::begin(&post.bus).await.map_err(read)?;
-        Ok::<_, RunError>((known, history))
-    };
+    // Before the first look at the debt, so that no change of it is missed.
+    let debts = post.board.watch();
+    let known = setup::read(&post, &key);
+    let history = async { History::begin(&post.bus).await.map_err(read) };
     let (known, history) = tokio::select! {
-        set_up = set_up => set_up?,
+        set_up = async { tokio::try_join!(known, history) } => set_up?,
         () = leave.cancelled() => return Ok(Ending::Left),
     };
     tracing::info!(run = %key, workflow = %post.workflow, "taking part");
-    RunLoop::new(post, key, known, history, leave).run().await
+    RunLoop::new(post, key, known, history, debts, leave).run().await
 }
 
 /// The loop's state: the core, and what is under way for it.
@@ -109,6 +109,8 @@ struct RunLoop {
     /// Whether the log no longer holds the run's plan.
     is_expired: bool,
     debt: Debt,
+    /// How the workflow's other runs stand, one of which may be the debt.
+    debts: Standings,
     /// What came of carrying out decisions, told to the core before anything else.
     at_once: std::collections::VecDeque<Event>,
     wake: Option<Instant>,
@@ -122,6 +124,7 @@ impl RunLoop {
         key: RunKey,
         known: setup::Known,
         history: History,
+        debts: Standings,
         leave: CancellationToken,
     ) -> Self {
         let (permit, permits) = permits();
@@ -133,6 +136,7 @@ impl RunLoop {
         Self {
             acts: Acts::new(&post, &key, known.planned, permit),
             debt: known.setup.debt.clone(),
+            debts,
             is_expired: matches!(known.setup.plan, PlanFound::Missing { .. }),
             agent: Agent::new(known.setup),
             bell: post.bus.bell(),

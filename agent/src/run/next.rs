@@ -29,7 +29,6 @@ impl RunLoop {
             return Ok(Happened::Event(event));
         }
         let closed = |source: ReadError| RunError::Read { key: self.key.clone(), source };
-        let mut debts = self.post.board.watch();
         let is_leaving = self.leave_by.is_some();
         let has_debt = self.debt != lockstep_agent_core::debt::Debt::None;
         tokio::select! {
@@ -68,7 +67,7 @@ impl RunLoop {
                 Ok(Happened::Event(Event::Woke))
             }
             _ = self.beat.tick() => Ok(Happened::TimeToBeat),
-            Ok(()) = debts.changed(), if has_debt => Ok(self.debt_moved()),
+            Ok(()) = self.debts.changed(), if has_debt => Ok(self.debt_moved()),
             () = self.leave.cancelled(), if !is_leaving => {
                 self.leave_by = Some(Instant::now() + LEAVE_LIMIT);
                 Ok(Happened::Event(Event::Terminate))
