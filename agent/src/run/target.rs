@@ -108,37 +108,27 @@ impl Target {
 
     /// Undoes a step, however much of it was done.
     pub(super) async fn undo(&self, step: StepIndex, stop: CancellationToken) -> Report {
-        let failed = |error: String, left: Vec<String>| {
+        let failed = |error: String| {
             let error = fold::cut(&error, MAX_ERROR_BYTES);
-            Report::UndoFailed { step, error, left }
+            Report::UndoFailed { step, error, left: Vec::new() }
         };
-        let name = self.workflow.steps.get(step).map_or("", |step| step.name.as_str());
+        let undone = Report::Undone { step, residue: Vec::new() };
         if let Err(error) = self.end_left_over().await {
-            return failed(error, vec![format!("step {name:?} is still running")]);
+            return failed(error);
         }
-        let done = match self.workflow.steps.get(step) {
-            Some(planned) => match &planned.action {
-                Action::Run(command) => match &command.undo {
-                    Some(undo) => self.run(step, planned, command, undo, 0, &stop).await,
-                    // That is the author's word that there is nothing to give back.
-                    None => return Report::Undone { step, residue: Vec::new() },
-                },
-                _ => return Report::Undone { step, residue: Vec::new() },
-            },
-            None => {
-                let error = format!("what undoes step {} is not known", step + 1);
-                return failed(error, vec![format!("step {}", step + 1)]);
-            }
+        let Some(planned) = self.workflow.steps.get(step) else {
+            return failed(format!("what undoes step {} is not known", step + 1));
         };
+        let Action::Run(command) = &planned.action else { return undone };
+        // No undo is the author's word that there is nothing to give back.
+        let Some(undo) = &command.undo else { return undone };
+        let done = self.run(step, planned, command, undo, 0, &stop).await;
         match done.result {
-            Ok(()) => Report::Undone { step, residue: Vec::new() },
-            Err(error) => {
-                let mut error = format!("the undo of step {name:?} failed: {}", error_text(&error));
-                if !done.output.is_empty() {
-                    error = format!("{error}\n{}", fold::tail(&done.output, MAX_ERROR_BYTES / 2));
-                }
-                failed(error, vec![format!("what step {name:?} did")])
-            }
+            Ok(()) => undone,
+            Err(error) => failed(match done.output.lines().last() {
+                Some(last) => format!("{} (its last line: {last})", error_text(&error)),
+                None => error_text(&error),
+            }),
         }
     }
 
