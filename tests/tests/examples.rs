@@ -117,7 +117,7 @@ impl Stage {
         let line = |line: &str| {
             let (stamp, did) = line.split_once(' ').context("a stamp and a text")?;
             let (date, time) = stamp.split_once('T').context("a date and a time")?;
-            let seconds = time.trim_end_matches("+00:00").split(':');
+            let mut seconds = time.trim_end_matches("+00:00").split(':');
             let seconds =
                 seconds.try_fold(0.0, |sum, part| anyhow::Ok(sum * 60.0 + part.parse::<f64>()?))?;
             let day: u128 = date.replace('-', "").parse()?;
