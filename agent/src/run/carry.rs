@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_agent_core::{Act, Decisions, Event, Level, Lock, Note, Standing};
+use lockstep_agent_core::{Act, Decisions, Ending, Event, Level, Lock, Note, Standing};
 
 use super::{RunLoop, append, save};
 
@@ -17,7 +17,7 @@ impl RunLoop {
             if let Err(error) = save::mark(&self.post, &self.key, &self.agent, planned, mark).await
             {
                 // Nothing may follow what is not safe.
-                tracing::error!(run = %self.key, workflow = %self.post.workflow, error);
+                tracing::error!(run = %self.key.run, workflow = %self.post.workflow, error);
                 self.at_once.push_back(Event::SaveFailed { mark, error });
                 self.wake = wake.map(|when| self.post.clock.instant(when));
                 return;
@@ -60,7 +60,7 @@ impl RunLoop {
                 )));
             }
             Err(error) => {
-                tracing::error!(run = %self.key, slot = %append.slot, %error, "cannot be appended");
+                tracing::error!(run = %self.key.run, slot = %append.slot, %error, "cannot be appended");
                 let outcome = lockstep_agent_core::Appended::InDoubt;
                 self.at_once.push_back(Event::Appended { slot: append.slot, outcome });
             }
@@ -101,7 +101,7 @@ impl RunLoop {
     }
 
     fn log_standing(&self, standing: &Standing) {
-        let (run, workflow) = (&self.key, &self.post.workflow);
+        let (run, workflow) = (&self.key.run, &self.post.workflow);
         match standing {
             Standing::Waiting(why) => tracing::info!(%run, %workflow, "waiting: {why}"),
             Standing::StandingBy(whom) => tracing::info!(%run, %workflow, "standing by: {whom}"),
@@ -112,12 +112,17 @@ impl RunLoop {
                 "{why}; repair the target and try `lockstep rollback resume`, or keep what is \
                  there with `lockstep rollback accept`"
             ),
-            Standing::Over(ending) => tracing::info!(%run, %workflow, ?ending, "over"),
+            Standing::Over(Ending::Superseded { by }) => {
+                tracing::warn!(%run, %workflow, "superseded by epoch {by}: this run is dropped");
+            }
+            Standing::Over(ending) => {
+                tracing::info!(%run, %workflow, "over: {}", ending.describe());
+            }
         }
     }
 
     fn log(&self, note: &Note) {
-        let (run, workflow) = (&self.key, &self.post.workflow);
+        let (run, workflow) = (&self.key.run, &self.post.workflow);
         match note.level {
             Level::Debug => tracing::debug!(%run, %workflow, "{}", note.text),
             Level::Info => tracing::info!(%run, %workflow, "{}", note.text),

@@ -85,7 +85,7 @@ async fn find_plan(post: &Post, key: &RunKey) -> Result<Option<PlanFound>, ReadE
             Ok(None) => {}
             Err(error @ (ReadError::Closed | ReadError::Denied(_))) => return Err(error),
             Err(error) => {
-                tracing::warn!(run = %key, %error, "the plan cannot be read; trying again");
+                tracing::warn!(run = %key.run, %error, "the plan cannot be read; trying again");
                 until = Instant::now() + PLAN_LIMIT;
             }
         }

@@ -105,7 +105,7 @@ pub(super) async fn of_run(bus: &Bus, key: &RunKey, own: RunEnd) -> Result<RunEn
                 }
             }
             Err(ReadError::Closed) => break,
-            Err(error) => tracing::debug!(run = %key, %error, "Closed cannot be read yet"),
+            Err(error) => tracing::debug!(run = %key.run, %error, "Closed cannot be read yet"),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }

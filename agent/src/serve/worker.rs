@@ -132,7 +132,7 @@ impl Worker {
             return;
         }
         if self.active.len() >= MAX_RUNS {
-            tracing::warn!(run = %key, workflow = %self.workflow, "too many runs are open at once");
+            tracing::warn!(run = %key.run, workflow = %self.workflow, "too many runs are open at once");
             return;
         }
         let post = Post {
