@@ -168,7 +168,7 @@ pub(crate) fn reference() -> String {
     let mut page = String::from(
         "# Exit codes\n\n\
          One table for every program: `lockstep`, `lockstep-coordinator` and `lockstep-agent`.\n\
-         Generated from `cli/src/exit.rs`; `UPDATE=1 cargo test -p lockstep-cli --test reference`\n\
+         Generated from `cli/src/exit.rs`; `UPDATE=1 cargo test -p lockstep-cli --test it reference`\n\
          writes it anew.\n\n\
          | code | meaning | what to do |\n|---:|---|---|\n",
     );

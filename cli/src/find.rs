@@ -28,8 +28,10 @@ pub(crate) type Planned = BTreeMap<RunKey, Timestamp>;
 /// `PIPELINE/RUN` and `RUN` name it; `PIPELINE` means its latest run; nothing means the latest run
 /// of all. The beginning of an id will do if only one run's id begins so.
 pub(crate) async fn run(bus: &Bus, wanted: Option<&str>) -> Result<RunKey, Failure> {
-    if let Some(key) = wanted.and_then(parse_key) {
-        return known(bus, key).await;
+    if let Some(key) = wanted.and_then(parse_key)
+        && !headings(bus, vec![bus.subjects().run(&key)]).await?.is_empty()
+    {
+        return Ok(key);
     }
     if let Some(id) = wanted.and_then(|text| text.parse::<RunId>().ok()) {
         let keys = runs_of_id(bus, &id).await?;
@@ -46,16 +48,6 @@ pub(crate) async fn run(bus: &Bus, wanted: Option<&str>) -> Result<RunKey, Failu
 pub(crate) fn parse_key(text: &str) -> Option<RunKey> {
     let (pipeline, run) = text.split_once('/')?;
     Some(RunKey { pipeline: pipeline.parse().ok()?, run: run.parse().ok()? })
-}
-
-/// The run of exactly this name, if the log holds anything of it.
-async fn known(bus: &Bus, key: RunKey) -> Result<RunKey, Failure> {
-    let filter = bus.subjects().run(&key);
-    if headings(bus, vec![filter]).await?.is_empty() {
-        let all = planned(bus).await?;
-        return Err(unknown(&key.to_string(), &all));
-    }
-    Ok(key)
 }
 
 /// Every run of this id that the log holds anything of, whatever its pipeline.

@@ -101,6 +101,13 @@ impl Log {
         self.write(family, record)
     }
 
+    /// What a coordinator does: writes down what the log implies, until nothing is due.
+    fn coordinate(&mut self) {
+        while let Some((slot, record)) = self.fold.due().into_iter().next() {
+            self.write(slot.family, record);
+        }
+    }
+
     fn start(&mut self, workflow: &str, step: usize) {
         self.write(of(workflow), Record::StepStarted { epoch: 1, step, attempt: 1 });
     }
@@ -235,14 +242,11 @@ fn an_unfinished_rollback_says_how_to_settle_it() {
     log.start("backend", 0);
     let request = Record::AbortRequested { by: "eve".to_owned(), reason: "enough".to_owned() };
     log.write(Family::Request, request);
-    let due = log.fold.due();
-    log.write(Family::Verdict, due[0].1.clone());
+    log.coordinate();
     let left = vec!["/srv/current".to_owned()];
     let error = "undo failed".to_owned();
     log.write(of("backend"), Record::RollbackFailed { epoch: 1, error, left });
-    let closed = log.fold.due();
-    let closed = closed.iter().find(|(slot, _)| slot.family == Family::Closed).unwrap();
-    log.write(Family::Closed, closed.1.clone());
+    log.coordinate();
     let told = log.report();
     assert_eq!(told.result, Some(RunResult::RollbackIncomplete));
     assert_eq!(told.exit(), Exit::RollbackIncomplete);
@@ -293,14 +297,13 @@ fn a_good_end_names_what_degraded() {
     assert!(log.report().waiting[0].what.contains("commit"));
     let at = log.arrive("_commit", "frontend");
     assert_eq!(log.report().phase, Phase::Finalizing);
-    log.write(Family::Verdict, Record::Committed { at });
+    log.coordinate();
+    assert_eq!(log.report().decided_by, Some(at));
     for (workflow, degraded) in [("backend", Some("503".to_owned())), ("frontend", None)] {
         let warnings = Vec::new();
         log.write(of(workflow), Record::Finalized { epoch: 1, degraded, warnings });
     }
-    let due = log.fold.due();
-    let (_, closed) = due.iter().find(|(slot, _)| slot.family == Family::Closed).unwrap();
-    log.write(Family::Closed, closed.clone());
+    log.coordinate();
     let told = log.report();
     assert_eq!(told.exit(), Exit::Done);
     assert_eq!(told.summary, "succeeded, degraded after commit");

@@ -104,13 +104,27 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
             .help("use `-o jsonl`: one document a line"));
     }
     let bus = connect(&args.connection, "ls").await?;
-    let mut shown = rows(&bus, &args).await?;
+    let shown = rows(&bus, &args).await?;
     print(&screen(&shown, &args, context)?)?;
-    while args.watch {
+    if args.watch {
+        watch(&bus, &args, context, shown).await?;
+    }
+    close(bus).await;
+    Ok(Exit::Done)
+}
+
+/// Shows what changes, until the program is ended.
+async fn watch(
+    bus: &Bus,
+    args: &Args,
+    context: Context,
+    mut shown: Vec<Row>,
+) -> Result<(), Failure> {
+    loop {
         sleep(LOOK_AGAIN).await;
-        let current = rows(&bus, &args).await?;
+        let current = rows(bus, args).await?;
         if args.output == Format::Text && context.out_terminal {
-            print(&screen(&current, &args, context)?)?;
+            print(&screen(&current, args, context)?)?;
         } else {
             for row in current.iter().rev().filter(|row| !shown.contains(row)) {
                 print(&render(row, args.output, context.out)?)?;
@@ -118,8 +132,6 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         }
         shown = current;
     }
-    close(bus).await;
-    Ok(Exit::Done)
 }
 
 fn screen(rows: &[Row], args: &Args, context: Context) -> Result<String, Failure> {

@@ -63,7 +63,7 @@ impl Verb {
     pub(crate) fn logs(&self) -> &'static str {
         match self {
             // The agents run in this process: what their commands print belongs on the screen.
-            Self::Dev(_) => "error,lockstep_agent=warn,lockstep::output=info",
+            Self::Dev(_) => "error,lockstep::output=info",
             _ => "off",
         }
     }

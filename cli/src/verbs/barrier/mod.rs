@@ -38,10 +38,9 @@ enum What {
     Fail(Fail),
 }
 
+// `meeting` stands last: flags behind the connection's would be listed among them.
 #[derive(Debug, clap::Args)]
 struct Arrive {
-    #[command(flatten)]
-    meeting: Meeting,
     /// Who arrives: a foreign party of the barrier
     #[arg(long, value_name = "PARTY")]
     party: PartyName,
@@ -50,26 +49,28 @@ struct Arrive {
     /// Then wait until the barrier is released or aborted
     #[arg(long)]
     wait: bool,
+    #[command(flatten)]
+    meeting: Meeting,
 }
 
 #[derive(Debug, clap::Args)]
 struct Wait {
-    #[command(flatten)]
-    meeting: Meeting,
     /// Who waits: a party of the run; needed with `--pipeline`
     #[arg(long, value_name = "PARTY", required_unless_present = "run")]
     party: Option<PartyName>,
+    #[command(flatten)]
+    meeting: Meeting,
 }
 
 #[derive(Debug, clap::Args)]
 struct Fail {
-    #[command(flatten)]
-    meeting: Meeting,
     /// Who says no: a foreign party of the barrier
     #[arg(long, value_name = "PARTY")]
     party: PartyName,
     #[command(flatten)]
     words: Words,
+    #[command(flatten)]
+    meeting: Meeting,
 }
 
 /// What a party says beside its yes or no.

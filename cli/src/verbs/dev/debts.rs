@@ -3,11 +3,7 @@
 //! The log of a dev run is gone with its server; a request in that run is obeyed all the same,
 //! by the agent that has the record.
 
-use std::{
-    collections::BTreeSet,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use lockstep_agent::state::{Mark, StateDirectory};
 use lockstep_bus::Bus;

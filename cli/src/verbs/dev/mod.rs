@@ -152,11 +152,8 @@ impl World {
         say(&format!("run {}", submitted.key));
         let printer = Printer::new(args.output, context);
         printer.begin(&submitted)?;
-        let patience = Patience {
-            abort_on_signal: true,
-            timeout: args.timeout,
-            abort_on_timeout: true,
-        };
+        let patience =
+            Patience { abort_on_signal: true, timeout: args.timeout, abort_on_timeout: true };
         let followed =
             follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
                 .await?;

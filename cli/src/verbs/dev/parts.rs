@@ -3,10 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use lockstep_agent::{DEGRADE_GRACE, Options, state::StateDirectory};
-use lockstep_bus::{
-    Bus, Connection, StreamOptions,
-    stream::StreamError,
-};
+use lockstep_bus::{Bus, Connection, StreamOptions, stream::StreamError};
 use lockstep_shared::{id::WorkflowName, plan::Plan};
 use tokio::{
     task::JoinSet,

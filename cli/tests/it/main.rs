@@ -1,0 +1,10 @@
+//! The real program: what it prints, and the code that it ends with.
+
+mod dev;
+mod offline;
+mod online;
+mod parties;
+mod reference;
+mod rollback;
+mod trouble;
+mod world;

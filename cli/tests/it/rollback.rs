@@ -1,0 +1,59 @@
+//! What an unfinished rollback leaves, and how it is settled.
+
+use crate::world::{World, shop};
+
+/// A run whose backend cannot be undone while `block` is there.
+fn stubborn() -> String {
+    shop("touch backend.txt", "exit 1", "")
+        .replace("rm -f backend.txt", "test ! -e block; rm -f backend.txt")
+}
+
+async fn stuck() -> World {
+    let mut world = World::new().await;
+    world.agent("shop", &["backend", "frontend"]).await;
+    world.file("block", "");
+    world.file("stubborn.yaml", &stubborn());
+    world.file("shop.yaml", &shop("touch backend.txt", "touch frontend.txt", ""));
+    let ran = world.call(&["run", "stubborn.yaml", "--run-id", "r1"]).await.ended(5);
+    assert!(ran.out.contains("lockstep rollback resume r1"), "{}", ran.out);
+    assert!(world.has("backend.txt"));
+    let next = world.call(&["run", "shop.yaml", "--run-id", "r2"]).await.ended(4);
+    assert!(next.out.contains("r1"), "the next run names what is not settled: {}", next.out);
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_resumed_once_its_obstacle_is_gone() {
+    let world = stuck().await;
+    std::fs::remove_file(world.folder.path().join("block")).unwrap();
+    let args =
+        ["rollback", "resume", "r1", "--workflow", "backend", "--reason", "mended", "--wait"];
+    let resumed = world.call(&args).await.ended(0);
+    assert!(resumed.err.contains("backend is settled"), "{}", resumed.err);
+    assert!(!world.has("backend.txt"));
+    world.call(&["run", "shop.yaml", "--run-id", "r3"]).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_can_be_kept() {
+    let world = stuck().await;
+    let wrong = world.call(&["rollback", "accept", "r1", "-w", "bakend", "-r", "x"]).await.ended(2);
+    assert!(wrong.err.contains("did you mean backend?"), "{}", wrong.err);
+    let args = ["rollback", "accept", "r1", "--reason", "restored by hand", "--wait"];
+    world.call(&args).await.ended(0);
+    assert!(world.has("backend.txt"), "it was to be kept");
+    world.call(&["run", "shop.yaml", "--run-id", "r3"]).await.ended(0);
+    let status = world.call(&["status", "r1"]).await.ended(0).out;
+    assert!(status.contains("accept requested by tester@here"), "{status}");
+    assert!(status.contains("restored by hand"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_the_log_has_forgotten_is_named_in_full() {
+    let world = World::new().await;
+    world.call(&["rollback", "accept", "gone", "--reason", "x"]).await.ended(2);
+    let ran = world.call(&["rollback", "accept", "shop/gone", "--reason", "x"]).await.ended(0);
+    assert!(ran.err.contains("the log holds nothing of shop/gone"), "{}", ran.err);
+    let status = world.call(&["status", "shop/gone", "-o", "json"]).await.ended(0).json();
+    assert_eq!(status["phase"], "expired");
+}
