@@ -5,6 +5,7 @@ mod debts;
 mod filters;
 mod forward;
 mod incarnations;
+mod judge;
 mod lost_log;
 mod own_outcomes;
 mod plans;

@@ -16,7 +16,7 @@ use super::{
 use crate::{Act, Appended, Ending, Event, Lock, Report, Standing, UndoMark};
 
 /// How many seeds a test run tries.
-const SEEDS: u64 = 3000;
+const SEEDS: u64 = 2000;
 
 /// xorshift64*: a few lines, the same everywhere.
 struct Dice(u64);
