@@ -41,6 +41,8 @@ pub(crate) struct Patience {
     pub(crate) timeout: Option<Duration>,
     /// Whether giving up means to abort the run.
     pub(crate) abort_on_timeout: bool,
+    /// Whether the run lives on without this process.
+    pub(crate) lives_on: bool,
 }
 
 /// How following ended.
@@ -92,7 +94,7 @@ pub(crate) async fn follow(
                     continue;
                 }
                 progress.finish();
-                say(&detached(key, asked));
+                say(&detached(key, asked, patience.lives_on));
                 return Ok(Followed::new(exit, &mut watching));
             }
             aborted = or_pending(&mut aborting) => {
@@ -153,8 +155,10 @@ fn goes_on(key: &RunKey) -> String {
     )
 }
 
-fn detached(key: &RunKey, asked: bool) -> String {
-    if asked {
+fn detached(key: &RunKey, asked: bool, lives_on: bool) -> String {
+    if !lives_on {
+        "quit without waiting for the rollback".to_owned()
+    } else if asked {
         format!("quit without waiting for the rollback: `lockstep status {key}` says how it stands")
     } else {
         format!("detached. {}", goes_on(key))

@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = seconds, default_value = "20m", value_name = "DURATION")]
     timeout: Duration,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     #[command(flatten)]
     connection: ConnectionArgs,

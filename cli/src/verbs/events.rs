@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     #[command(flatten)]
     connection: ConnectionArgs,

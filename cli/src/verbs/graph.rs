@@ -19,7 +19,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     file: FileArgs,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long)]
     live: bool,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -154,7 +154,8 @@ async fn live(args: Args, plan: Plan, context: Context) -> Outcome {
     let submitted = submit(&bus, plan, None).await?;
     say(&format!("plan-only run {}", submitted.key));
     // Nothing is written, so nobody needs the run once nobody waits for it.
-    let patience = Patience { abort_on_signal: true, timeout: None, abort_on_timeout: false };
+    let patience =
+        Patience { abort_on_signal: true, timeout: None, abort_on_timeout: false, lives_on: true };
     let followed =
         follow(&bus, &submitted.key, patience, &mut signals, context, |_| Ok(())).await?;
     conclude(&followed, shape(args.output), context)?;

@@ -33,7 +33,7 @@ fn cli() -> String {
     root.build();
     let mut page = String::from(
         "# The `lockstep` program\n\n\
-         Generated from the program's own help; `UPDATE=1 cargo test -p lockstep-cli --test \
+         Generated from the program's own help; `UPDATE=1 cargo test -p lockstep-cli --test it \
          reference`\nwrites it anew. Exit codes: [exit-codes.md](exit-codes.md).\n\n",
     );
     let verbs: Vec<&Command> = visible(&root).collect();
@@ -49,7 +49,7 @@ fn cli() -> String {
     if let Some(status) = root.find_subcommand("status") {
         page.push_str(&table(status.get_arguments().filter(|arg| is_connection(arg))));
     }
-    page.push_str(&format!("\n{}\n", lockstep_bus::settings::ENVIRONMENT_HELP));
+    page.push_str(&format!("\n```text\n{}\n```\n", lockstep_bus::settings::ENVIRONMENT_HELP));
     for verb in verbs {
         describe(verb, "lockstep", 2, &mut page);
     }

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "detach")]
     abort_on_interrupt: bool,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: CiFormat,
     #[command(flatten)]
     connection: ConnectionArgs,
@@ -214,6 +214,7 @@ async fn watch(
         abort_on_signal: args.abort_on_interrupt,
         timeout: args.timeout,
         abort_on_timeout: false,
+        lives_on: true,
     };
     let followed =
         follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))

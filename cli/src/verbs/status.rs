@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long)]
     exit_code: bool,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     #[command(flatten)]
     connection: ConnectionArgs,

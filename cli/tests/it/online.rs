@@ -183,6 +183,24 @@ async fn a_second_run_is_refused_by_name_and_an_earlier_one_can_be_run_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queued_run_names_what_is_before_it_and_can_be_cancelled() {
+    let world = staffed().await;
+    let queue = |text: String| text.replace("timeout: 30m", "timeout: 30m\n  concurrency: queue");
+    world.file("slow.yaml", &queue(shop("touch started; sleep 5", "true", "")));
+    world.file("shop.yaml", &queue(good_shop()));
+    let first = world.start(&["run", "slow.yaml", "--run-id", "r1"]);
+    world.wait_for("started").await;
+    let second = world.start(&["run", "shop.yaml", "--run-id", "r2"]);
+    let queued = world.status("r2", |report| report["phase"] == "waiting").await;
+    assert_eq!(queued["summary"], "queued behind r1");
+    assert_eq!(queued["waiting"][0]["missing"][0]["who"], "run r1");
+    world.call(&["abort", "r2", "--reason", "not today"]).await.ended(0);
+    first.end().await.ended(0);
+    let second = second.end().await.ended(6);
+    assert!(second.out.contains("refused:"), "{}", second.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_live_plan_asks_the_agents_and_writes_nothing() {
     let world = staffed().await;
     world.file("shop.yaml", &good_shop());

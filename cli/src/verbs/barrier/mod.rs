@@ -105,7 +105,7 @@ struct Meeting {
     #[arg(long, value_parser = seconds, value_name = "DURATION")]
     timeout: Option<Duration>,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
     #[command(flatten)]
     connection: ConnectionArgs,

@@ -60,7 +60,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "HOW")]
     settle: Option<Settle>,
     /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t)]
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: CiFormat,
 }
 
@@ -72,6 +72,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let state = StateDirectory::open(&state_dir)
         .or_exit(Exit::Invalid, "the state directory cannot be used")?;
     let _alone = alone(&state_dir)?;
+    keep_out_of_git(&state_dir);
     let debts = debts::open(&state, &plan)?;
     if let (false, None) = (debts.is_empty(), args.settle) {
         return Err(debts::refuse(&debts, &args.file.file));
@@ -152,8 +153,12 @@ impl World {
         say(&format!("run {}", submitted.key));
         let printer = Printer::new(args.output, context);
         printer.begin(&submitted)?;
-        let patience =
-            Patience { abort_on_signal: true, timeout: args.timeout, abort_on_timeout: true };
+        let patience = Patience {
+            abort_on_signal: true,
+            timeout: args.timeout,
+            abort_on_timeout: true,
+            lives_on: false,
+        };
         let followed =
             follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
                 .await?;
@@ -182,6 +187,16 @@ fn workdir(file: &Path) -> Result<PathBuf, Failure> {
     };
     let cannot = format!("cannot use the folder {}", folder.display());
     folder.canonicalize().or_exit(Exit::Invalid, cannot)
+}
+
+/// State of this machine has no place in anybody's repository.
+fn keep_out_of_git(state_dir: &Path) {
+    let path = state_dir.join(".gitignore");
+    if !path.exists()
+        && let Err(error) = std::fs::write(&path, "*\n")
+    {
+        say(&format!("cannot write {}: {error}", path.display()));
+    }
 }
 
 /// Two dev runs on one state directory would wait for each other's locks until they time out.
