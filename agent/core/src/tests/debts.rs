@@ -11,7 +11,7 @@ use super::{
     world::World,
 };
 use crate::{
-    Ending, Event, PlanFound, Report, Standing, UndoMark,
+    Ending, Event, Lock, PlanFound, Report, Standing, UndoMark,
     debt::{self, Debt, Known},
 };
 
@@ -305,4 +305,26 @@ fn without_the_plan_and_without_a_debt_there_is_no_such_run() {
     world.ring();
     world.expect(&[]);
     assert!(matches!(world.standing(), Standing::Over(Ending::TakesNoPart(_))));
+}
+
+#[test]
+fn what_closed_opens_to_operators_is_read_before_anything_is_undone() {
+    let mut world = World::running(alone("deploy"));
+    world.call(Event::Lock(Lock::NotHeld("lease".into())));
+    let (by, reason) = ("eve".to_owned(), "no".to_owned());
+    world.write(Family::Request, Record::AbortRequested { by, reason });
+    world.coordinate();
+    world.break_down(0, 1);
+    let narrow = world.agent.filter();
+    world.readable = false;
+    world.now = world.now.after(Span::minutes(15));
+    world.write(Family::Clock, Record::DeadlinePassed { deadline: Deadline::Ending });
+    world.coordinate();
+    world.write(Family::Request, accept_request());
+    world.lines();
+    world.call(Event::Reading(world.reading_up_to(world.seq, narrow)));
+    world.call(Event::Lock(Lock::Held));
+    world.expect(&[]);
+    world.call(Event::Reading(world.reading()));
+    world.expect(&["send workflow.backend.3 RolledBack accepted"]);
 }
