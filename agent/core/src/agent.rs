@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use lockstep_shared::{
-    id::{Epoch, Sequence, StepIndex},
+    id::{BarrierId, Epoch, Sequence, StepIndex},
     record::Record,
     subject::Family,
     time::Timestamp,
@@ -22,6 +22,7 @@ use crate::{
     leave::Leaving,
     lock::LockHeld,
     setup::Setup,
+    stand::Stand,
     standing::Ending,
     text,
     turn::Turn,
@@ -125,10 +126,22 @@ impl Agent {
             // Beats of that time were not heard, so their absence means nothing.
             self.quiet.broken(now);
         }
+        let stood = self.stood_at();
         self.take_in(event, &mut turn);
+        if let Some(barrier) = stood.filter(|barrier| self.heard.is_released(barrier)) {
+            turn.info(format!("passed barrier {barrier}"));
+        }
         self.decide(&mut turn);
         self.look_again(&mut turn);
         turn.out
+    }
+
+    /// The user's barrier at which this workflow waits, as far as it has heard.
+    fn stood_at(&self) -> Option<BarrierId> {
+        match self.stand(&self.heard) {
+            Stand::Barrier { id, arrived: true } => Some(id),
+            _ => None,
+        }
     }
 
     fn decide(&mut self, turn: &mut Turn) {

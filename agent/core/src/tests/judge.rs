@@ -2,6 +2,7 @@
 
 use lockstep_shared::{
     fold::{Decision, OwnDecision},
+    plan::Action,
     record::Record,
 };
 
@@ -25,7 +26,7 @@ impl World {
     }
 
     /// What an agent may never order.
-    pub(super) fn check_act(&self, act: &Act) {
+    pub(super) fn check_act(&mut self, act: &Act) {
         let own = &self.fold.workflows();
         let own = own.get(&workflow("backend"));
         match act {
@@ -35,6 +36,10 @@ impl World {
                 assert_eq!(own.steps[step].attempt, *attempt, "started what is not in the log");
                 assert!(own.failed.is_none(), "went forward after it failed");
                 assert!(self.agent.may_write(self.now).is_ok());
+                let planned = &self.plan.workflows[&workflow("backend")].steps[*step].action;
+                if matches!(planned, Action::Run(command) if !command.idempotent) {
+                    assert!(self.begun.insert((*step, *attempt)), "ran a command twice");
+                }
             }
             Act::Undo { .. } => {
                 assert!(self.may_go_back(), "undid on its own judgement");

@@ -1,7 +1,7 @@
 //! A log of write-once slots with a fold beside it, one agent, and a target that does what a test
 //! says. Whatever the agent orders is held against the log at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockstep_shared::{
     codec::{Entry, Rubbish, Stated},
@@ -46,6 +46,8 @@ pub(super) struct World {
     pub(super) readable: bool,
     pub(super) lock_is_free: bool,
     pub(super) saves: bool,
+    /// Every attempt at a command that was ever begun, by any incarnation.
+    pub(super) begun: BTreeSet<(usize, u32)>,
     /// Orders that a report has to answer.
     pub(super) orders: VecDeque<Act>,
     pub(super) wake: Option<Timestamp>,
@@ -91,6 +93,7 @@ impl World {
             readable: true,
             lock_is_free: true,
             saves: true,
+            begun: BTreeSet::new(),
             orders: VecDeque::new(),
             wake: None,
             wants_reading: false,
