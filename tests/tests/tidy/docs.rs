@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, fs};
 
 use crate::tree::{TextFile, files, no_findings, root};
 
-fn documents() -> Vec<TextFile> {
+/// Every document of the repository.
+pub(crate) fn documents() -> Vec<TextFile> {
     files().into_iter().filter(|file| file.ends_with(".md")).collect()
 }
 
