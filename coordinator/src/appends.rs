@@ -4,8 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use lockstep_bus::{AppendError, Appended as Written, Bus};
 use lockstep_coordinator_core::{Append, Appended, Event};
-use lockstep_shared::{codec, source::Source, time::Timestamp};
+use lockstep_shared::{codec, source::Source};
 use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::wall;
 
 /// How long one append is tried; the core decides whether it is still due afterwards.
 const TRIED_FOR: Duration = Duration::from_secs(10);
@@ -13,65 +16,104 @@ const TRIED_FOR: Duration = Duration::from_secs(10);
 /// How many appends are under way at once; further ones wait for a place.
 const AT_ONCE: usize = 256;
 
-/// Appends under way and waiting.
+/// Appends under way and waiting: at most one for each slot that is due, since the core repeats
+/// none before its answer.
+///
+/// What was decided from one log must not be stored in another. So a lost connection ends what is
+/// under way, and nothing goes out before the reader has found the same log behind the new one.
 pub(crate) struct Appends {
     bus: Bus,
     source: Source,
     tasks: JoinSet<Event>,
     waiting: VecDeque<Append>,
+    released: bool,
+    breaker: CancellationToken,
 }
 
 impl Appends {
+    /// None yet, and held until the log has been read.
     pub(crate) fn new(bus: &Bus, instance: &str) -> Self {
-        let source = Source::Coordinator(instance.to_owned());
-        Self { bus: bus.clone(), source, tasks: JoinSet::new(), waiting: VecDeque::new() }
-    }
-
-    /// Sends a record on its way.
-    pub(crate) fn send(&mut self, append: Append, now: Timestamp) {
-        if self.tasks.len() < AT_ONCE {
-            self.tasks.spawn(write(self.bus.clone(), self.source.clone(), append, now));
-        } else {
-            self.waiting.push_back(append);
+        Self {
+            bus: bus.clone(),
+            source: Source::Coordinator(instance.to_owned()),
+            tasks: JoinSet::new(),
+            waiting: VecDeque::new(),
+            released: false,
+            breaker: CancellationToken::new(),
         }
     }
 
+    /// Sends a record on its way, once that may be.
+    pub(crate) fn send(&mut self, append: Append) {
+        self.waiting.push_back(append);
+        self.begin_waiting();
+    }
+
+    /// Ends what is under way, as in doubt, and holds what comes.
+    pub(crate) fn hold(&mut self) {
+        self.released = false;
+        std::mem::take(&mut self.breaker).cancel();
+    }
+
+    /// The log is the one that was read.
+    pub(crate) fn release(&mut self) {
+        self.released = true;
+        self.begin_waiting();
+    }
+
+    /// The log is another one: what was decided from the old one is void.
+    pub(crate) fn forget(&mut self) {
+        self.hold();
+        self.waiting.clear();
+    }
+
     /// The next answer; cancel-safe, and never while nothing is under way.
-    pub(crate) async fn next(&mut self, now: impl Fn() -> Timestamp) -> Event {
-        loop {
-            match self.tasks.join_next().await {
-                Some(answer) => {
-                    if let Some(append) = self.waiting.pop_front() {
-                        self.send(append, now());
-                    }
-                    return answer.expect("an append neither panics nor is cancelled");
-                }
-                None => std::future::pending().await,
+    pub(crate) async fn next(&mut self) -> Event {
+        match self.tasks.join_next().await {
+            Some(answer) => {
+                self.begin_waiting();
+                answer.expect("an append neither panics nor is aborted")
             }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn begin_waiting(&mut self) {
+        while self.released && self.tasks.len() < AT_ONCE {
+            let Some(append) = self.waiting.pop_front() else { return };
+            let breaker = self.breaker.clone();
+            self.tasks.spawn(write(self.bus.clone(), self.source.clone(), append, breaker));
         }
     }
 }
 
-async fn write(bus: Bus, source: Source, append: Append, now: Timestamp) -> Event {
+async fn write(bus: Bus, source: Source, append: Append, breaker: CancellationToken) -> Event {
     let Append { key, slot, record } = append;
     let kind = record.kind();
-    let outcome = match codec::encode(bus.subjects(), &key, &slot, &record, &source, now, None) {
-        Ok(draft) => match bus.append(&draft, Instant::now() + TRIED_FOR).await {
-            Ok(Written::Stored(seq)) => {
-                tracing::info!(%key, %slot, kind, seq, "recorded");
-                Appended::Stored(seq)
+    let outcome = match codec::encode(bus.subjects(), &key, &slot, &record, &source, wall(), None) {
+        Ok(draft) => {
+            let until = Instant::now() + TRIED_FOR;
+            match breaker.run_until_cancelled(bus.append(&draft, until)).await {
+                Some(Ok(Written::Stored(seq))) => {
+                    tracing::info!(%key, %slot, kind, seq, "recorded");
+                    Appended::Stored(seq)
+                }
+                Some(Ok(Written::Taken(entry))) => {
+                    tracing::debug!(%key, %slot, kind, by = entry.seq, "the slot is taken");
+                    Appended::Taken(entry.seq)
+                }
+                Some(Err(error)) => {
+                    complain(&error);
+                    Appended::InDoubt
+                }
+                None => {
+                    tracing::debug!(%key, %slot, kind, "the connection was lost meanwhile");
+                    Appended::InDoubt
+                }
             }
-            Ok(Written::Taken(entry)) => {
-                tracing::debug!(%key, %slot, kind, by = entry.seq, "the slot is taken");
-                Appended::Taken
-            }
-            Err(error) => {
-                complain(&error);
-                Appended::InDoubt
-            }
-        },
+        }
         Err(error) => {
-            tracing::error!(%key, %slot, %error, "a defect: this record is never written");
+            tracing::error!(%key, %slot, %error, "a defect: this record can never be written");
             Appended::InDoubt
         }
     };
@@ -81,7 +123,7 @@ async fn write(bus: Bus, source: Source, append: Append, now: Timestamp) -> Even
 fn complain(error: &AppendError) {
     match error {
         AppendError::InDoubt { .. } | AppendError::Refused { .. } => {
-            tracing::warn!(%error, "not recorded yet");
+            tracing::warn!(%error, "not recorded yet; it is tried again");
         }
         _ => tracing::error!(%error, "not recorded; it is tried again"),
     }

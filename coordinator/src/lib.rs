@@ -5,6 +5,7 @@
 //! Deliberately decides nothing about a run: any number of these may run at once.
 
 mod appends;
+mod clock;
 mod error;
 mod links;
 mod options;

@@ -26,7 +26,7 @@ enum Stage {
     /// The open runs, whole.
     Open { live_from: Sequence, rest: VecDeque<Unread> },
     /// Everything from where the headings ended.
-    Live { caught_up: bool },
+    Live { from: Sequence },
 }
 
 impl Reader {
@@ -57,10 +57,7 @@ impl Reader {
                 at: Moment { seq: heading.seq, time: heading.time },
             }),
             Follow::CaughtUp { upto } => self.caught_up(upto),
-            Follow::LogWentBack { why } => {
-                *self = Self::new(&self.bus.clone());
-                Some(Event::WentBack(why))
-            }
+            Follow::LogWentBack { why } => Some(self.begin_anew(why)),
             Follow::Rebuilt { why } => {
                 tracing::info!(why, "the consumer was made again");
                 None
@@ -72,7 +69,7 @@ impl Reader {
         }
     }
 
-    /// The end of a stage, or, live, the confirmation that nothing is missing.
+    /// The end of a stage, or, live, the confirmation that nothing is missing of the same log.
     fn caught_up(&mut self, upto: Sequence) -> Option<Event> {
         match &mut self.stage {
             Stage::Headings => {
@@ -90,11 +87,19 @@ impl Reader {
                 self.read_next();
                 None
             }
-            Stage::Live { caught_up } => {
-                let first = !std::mem::replace(caught_up, true);
-                first.then_some(Event::CaughtUp)
+            // Each consumer knows only the log that it found when it began.
+            Stage::Live { from } if upto + 1 < *from => {
+                let had = *from - 1;
+                let why = format!("the log ends at #{upto}, but #{had} had been read");
+                Some(self.begin_anew(why))
             }
+            Stage::Live { .. } => Some(Event::CaughtUp),
         }
+    }
+
+    fn begin_anew(&mut self, why: String) -> Event {
+        *self = Self::new(&self.bus.clone());
+        Event::WentBack(why)
     }
 
     /// These runs are open: they are read whole, then everything live.
@@ -111,7 +116,7 @@ impl Reader {
         let Some(from) = next.iter().map(|run| run.from).min() else {
             let everything = vec![self.bus.subjects().all_runs()];
             self.follower = self.bus.follow(everything, *live_from);
-            self.stage = Stage::Live { caught_up: false };
+            self.stage = Stage::Live { from: *live_from };
             return;
         };
         let filters = next.iter().map(|unread| self.bus.subjects().run(&unread.key)).collect();

@@ -1,19 +1,33 @@
 //! The loop: arms build events, one place calls the core, decisions are carried out in order.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use lockstep_bus::{Bus, stream::StreamReports};
+use lockstep_bus::{
+    Bus,
+    beat::Beats,
+    health::ServerHealth,
+    open::{Question, Questions},
+    stream::StreamReports,
+};
 use lockstep_coordinator_core::{Coordinator, Decisions, Event, Level, Note};
 use lockstep_shared::time::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    appends::Appends, error::CoordinatorError, links::Links, options::Options, reader::Reader,
+    appends::Appends,
+    clock::Clock,
+    error::CoordinatorError,
+    links::{LinkChange, Links},
+    options::Options,
+    reader::Reader,
 };
 
 /// How long the streams may take to be created and compared.
 const STREAMS_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long a server may take to say how it keeps records; most accounts are never told.
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Coordinates every run of the log until `shutdown`.
 ///
@@ -24,91 +38,161 @@ pub async fn run(
     options: &Options,
     shutdown: &CancellationToken,
 ) -> Result<(), CoordinatorError> {
-    let limit = Instant::now() + STREAMS_LIMIT;
-    let streams = tokio::select! {
-        streams = bus.ensure_streams(&options.streams, limit) => streams?,
-        () = shutdown.cancelled() => return Ok(()),
+    let coordinating = async {
+        let begun = Instant::now();
+        let (streams, health) = tokio::join!(
+            bus.ensure_streams(&options.streams, begun + STREAMS_LIMIT),
+            bus.server_health(begun + HEALTH_LIMIT),
+        );
+        let streams = streams?;
+        warn(&streams, &health);
+        Shell::new(bus, options, &streams).await.coordinate().await
     };
-    warn(&streams);
-    let mut shell = Shell {
-        core: Coordinator::new(streams.log.max_age),
-        reader: Reader::new(bus),
-        appends: Appends::new(bus, &options.instance),
-        wake: None,
-    };
-    let mut links = Links::new(bus.link());
-    let mut beats = bus.all_beats().await;
-    let mut questions = bus.open_questions().await;
-    shell.take(links.first());
-    loop {
-        let wake = shell.wake;
-        let event = tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            event = shell.reader.next() => event.ok_or(CoordinatorError::Closed)?,
-            event = shell.appends.next(now) => event,
-            event = links.next() => event.ok_or(CoordinatorError::Closed)?,
-            beat = beats.next() => {
-                let (key, workflow, beat) = beat.ok_or(CoordinatorError::Closed)?;
-                Event::Beat { key, workflow, epoch: beat.epoch }
-            }
-            question = questions.next() => {
-                let question = question.ok_or(CoordinatorError::Closed)?;
-                if let Some(runs) = shell.core.open_runs(&question.pipeline, &question.party) {
-                    question.answer(&runs).await;
-                }
-                continue;
-            }
-            () = sleep_until(wake) => Event::Woke,
-        };
-        shell.take(event);
-    }
+    shutdown.run_until_cancelled(coordinating).await.unwrap_or(Ok(()))
 }
 
+/// The core with everything that it hears and speaks through.
 struct Shell {
+    bus: Bus,
     core: Coordinator,
+    clock: Clock,
+    links: Links,
     reader: Reader,
     appends: Appends,
+    beats: Beats,
+    /// Taken only while the core can answer them.
+    questions: Option<Questions>,
     wake: Option<Timestamp>,
 }
 
+/// What came in.
+enum Heard {
+    Event(Event),
+    Link(LinkChange),
+    Question(Question),
+}
+
 impl Shell {
-    fn take(&mut self, event: Event) {
+    async fn new(bus: &Bus, options: &Options, streams: &StreamReports) -> Self {
+        Self {
+            core: Coordinator::new(streams.log.max_age),
+            clock: Clock::default(),
+            links: Links::new(bus.link()),
+            reader: Reader::new(bus),
+            appends: Appends::new(bus, &options.instance),
+            beats: bus.all_beats().await,
+            questions: None,
+            wake: None,
+            bus: bus.clone(),
+        }
+    }
+
+    async fn coordinate(mut self) -> Result<(), CoordinatorError> {
+        loop {
+            match self.next().await.ok_or(CoordinatorError::Closed)? {
+                Heard::Event(event) => self.take(event).await,
+                Heard::Link(change) => self.take_link(change).await,
+                Heard::Question(question) => {
+                    let runs = self.core.open_runs(&question.pipeline, &question.party);
+                    if let Some(runs) = runs {
+                        question.answer(&runs).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What comes in next; `None` once the connection is closed for good.
+    ///
+    /// The connection comes first, so that what the reader reports behind a new one is never
+    /// taken for news of the old one. All else has equal turns: beats must not wait for records.
+    async fn next(&mut self) -> Option<Heard> {
+        let others = async {
+            tokio::select! {
+                event = self.reader.next() => event.map(Heard::Event),
+                event = self.appends.next() => Some(Heard::Event(event)),
+                beat = self.beats.next() => beat.map(|(key, workflow, beat)| {
+                    Heard::Event(Event::Beat { key, workflow, epoch: beat.epoch })
+                }),
+                question = next_question(&mut self.questions) => question.map(Heard::Question),
+                () = sleep_until(&self.clock, self.wake) => Some(Heard::Event(Event::Woke)),
+            }
+        };
+        tokio::select! {
+            biased;
+            change = self.links.next() => change.map(Heard::Link),
+            heard = others => heard,
+        }
+    }
+
+    async fn take_link(&mut self, change: LinkChange) {
+        match change {
+            LinkChange::Lost => {
+                self.appends.hold();
+                self.take(Event::Disconnected).await;
+            }
+            LinkChange::Remade => {
+                self.appends.hold();
+                self.take(Event::Connected).await;
+            }
+            LinkChange::Overflowed => self.take(Event::Connected).await,
+        }
+    }
+
+    /// The one place that calls the core.
+    async fn take(&mut self, event: Event) {
+        match &event {
+            Event::Entry(entry) => self.clock.notice(entry.time),
+            Event::CaughtUp => self.appends.release(),
+            Event::WentBack(_) => self.appends.forget(),
+            _ => {}
+        }
         let listed = event == Event::Listed;
-        let caught_up = event == Event::CaughtUp;
-        let now = now();
-        let Decisions { send, read, wake, notes } = self.core.step(event, now);
+        let Decisions { send, read, wake, notes } = self.core.step(event, self.clock.now());
         for append in send {
-            self.appends.send(append, now);
+            self.appends.send(append);
         }
         if listed {
             self.reader.read(read);
         }
         self.wake = wake;
         notes.iter().for_each(log);
-        if caught_up {
-            tracing::info!(open = self.core.runs().count(), "the log is read; coordinating");
+        self.listen_for_questions().await;
+    }
+
+    /// Who has not read the log to its end must not be asked.
+    async fn listen_for_questions(&mut self) {
+        match (self.core.is_ready(), &self.questions) {
+            (true, None) => self.questions = Some(self.bus.open_questions().await),
+            (false, Some(_)) => self.questions = None,
+            _ => {}
         }
     }
 }
 
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-async fn sleep_until(wake: Option<Timestamp>) {
-    match wake {
-        Some(wake) => tokio::time::sleep(wake.since(now()).into()).await,
+async fn next_question(questions: &mut Option<Questions>) -> Option<Question> {
+    match questions {
+        Some(questions) => questions.next().await,
         None => std::future::pending().await,
     }
 }
 
-fn warn(streams: &StreamReports) {
+async fn sleep_until(clock: &Clock, wake: Option<Timestamp>) {
+    match wake {
+        Some(wake) => tokio::time::sleep(clock.until(wake)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn warn(streams: &StreamReports, health: &ServerHealth) {
     for report in [&streams.log, &streams.bundles] {
         tracing::info!(stream = report.name, replicas = report.replicas, "using the stream");
         for warning in &report.warnings {
             tracing::warn!(stream = report.name, "{warning}");
         }
+    }
+    for warning in health.warnings() {
+        tracing::warn!("{warning}");
     }
 }
 
