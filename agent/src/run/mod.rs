@@ -21,8 +21,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use lockstep_agent_core::{Agent, Ending, Event, PlanFound, Standing, debt::Debt};
 use lockstep_bus::{Bell, Bus, ReadError, beat::Beats};
 use lockstep_shared::{
-    id::{BarrierId, RunKey, WorkflowName},
-    record::Record,
+    id::{RunKey, WorkflowName},
     source::Source,
     subject::Family,
 };
@@ -107,8 +106,6 @@ struct RunLoop {
     beats: Option<Beats>,
     beat: Interval,
     standing: Option<Standing>,
-    /// The barriers that are known to be released, for the log.
-    released: BTreeSet<BarrierId>,
     /// Whether the log no longer holds the run's plan.
     is_expired: bool,
     debt: Debt,
@@ -152,7 +149,6 @@ impl RunLoop {
             beats: None,
             beat,
             standing: None,
-            released: BTreeSet::new(),
             at_once: [Event::Woke].into(),
             wake: None,
             leave,
@@ -166,12 +162,7 @@ impl RunLoop {
         loop {
             match self.next().await? {
                 Happened::Event(event) => {
-                    let released = self.newly_released(&event);
                     let decisions = self.agent.step(event, self.post.clock.now());
-                    for barrier in released {
-                        let (run, workflow) = (&self.key.run, &self.post.workflow);
-                        tracing::info!(%run, %workflow, "passed barrier {barrier}");
-                    }
                     self.carry_out(decisions).await;
                 }
                 Happened::TimeToBeat => self.send_beat().await,
@@ -213,18 +204,6 @@ impl RunLoop {
                 None
             }
         }
-    }
-
-    /// The barriers that a reading shows released for the first time.
-    fn newly_released(&mut self, event: &Event) -> Vec<BarrierId> {
-        let Event::Reading(reading) = event else { return Vec::new() };
-        let released = reading.entries.iter().filter_map(|entry| {
-            match (&entry.slot.family, &entry.content.as_ref().ok()?.record) {
-                (Family::BarrierVerdict(barrier), Record::Released { .. }) => Some(barrier),
-                _ => None,
-            }
-        });
-        released.filter(|barrier| self.released.insert((*barrier).clone())).cloned().collect()
     }
 
     async fn send_beat(&mut self) {
