@@ -251,7 +251,7 @@ impl Coordinator {
         decisions: &mut Decisions,
     ) {
         let run = self.runs.get_mut(key);
-        if run.is_some_and(|run| run.flights.answer(slot, outcome, now)) {
+        if run.is_some_and(|run| run.answer(slot, outcome, now)) {
             self.review(key, now, decisions);
         } else {
             decisions.note(Level::Debug, key, format!("nobody waits for the append to {slot}"));

@@ -62,8 +62,8 @@ pub enum Event {
 pub enum Appended {
     /// It is stored there.
     Stored(Sequence),
-    /// The slot holds something else.
-    Taken,
+    /// The slot holds something else, which stands at this position.
+    Taken(Sequence),
     /// It gave up: the record may be stored, now or later, or not.
     InDoubt,
 }

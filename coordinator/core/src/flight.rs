@@ -48,7 +48,7 @@ impl Flights {
     pub(crate) fn answer(&mut self, slot: &Slot, outcome: Appended, now: Timestamp) -> bool {
         let Some(flight) = self.0.get_mut(slot) else { return false };
         *flight = match outcome {
-            Appended::Stored(_) | Appended::Taken => Flight::Taken,
+            Appended::Stored(_) | Appended::Taken(_) => Flight::Taken,
             Appended::InDoubt => Flight::InDoubt { again: now.after(RETRY_AFTER) },
         };
         true

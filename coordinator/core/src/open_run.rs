@@ -11,7 +11,7 @@ use lockstep_shared::{
     time::{Span, Timestamp},
 };
 
-use crate::{decision::Append, flight::Flights, presence::Presence};
+use crate::{decision::Append, event::Appended, flight::Flights, presence::Presence};
 
 /// How long an agent may be silent (PROTOCOL section 6, "Lost").
 pub const SILENT_FOR: Span = Span::seconds(30);
@@ -67,6 +67,18 @@ impl OpenRun {
             self.hear(&workflow, epoch, now);
         }
         effect
+    }
+
+    /// Takes an append's answer; whether anybody waited for it. What was stored in the slot below
+    /// the plan is never told: the answer is all there is to learn of it.
+    pub(crate) fn answer(&mut self, slot: &Slot, outcome: Appended, now: Timestamp) -> bool {
+        let awaited = self.flights.answer(slot, outcome, now);
+        let planned = self.fold.planned().map(|planned| planned.seq);
+        if matches!(outcome, Appended::Taken(seq) if planned.is_some_and(|planned| seq < planned)) {
+            self.fold.occupy(slot);
+            self.flights.shown(slot);
+        }
+        awaited
     }
 
     /// A beat, or a record, of an agent; only the current epoch's counts.

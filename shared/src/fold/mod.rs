@@ -252,6 +252,12 @@ impl RunFold {
         }
     }
 
+    /// Marks a slot as taken by what was stored before the plan. Nobody is told of that: nothing
+    /// of a run stands below its plan but what somebody stored there to be in the way.
+    pub fn occupy(&mut self, slot: &Slot) {
+        self.taken.take(slot);
+    }
+
     /// Applies the next record. Records at or below [`Self::position`] are skipped.
     pub fn apply(&mut self, entry: &Entry) -> Effect {
         if entry.seq <= self.position {

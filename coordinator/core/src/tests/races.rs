@@ -51,7 +51,7 @@ impl Racer {
         let outcome = match log.store(&key, slot.clone(), Ok(record)) {
             _ if chance.below(8) == 0 => Appended::InDoubt,
             Some(entry) => Appended::Stored(entry.seq),
-            None => Appended::Taken,
+            None => Appended::Taken(log.holder(&key, &slot)),
         };
         self.tell(log, Event::Appended { key, slot, outcome });
     }

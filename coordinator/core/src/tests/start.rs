@@ -1,8 +1,10 @@
 //! Starting, and starting again: the log is all there is.
 
 use lockstep_shared::{
+    codec::Rubbish,
     id::{PartyName, RunId},
     plan::Plan,
+    subject::Family,
     time::Span,
 };
 
@@ -133,4 +135,18 @@ fn an_idle_coordinator_asks_for_no_call() {
     assert!(bench.decisions.wake.is_some());
     bench.finish("r1");
     assert_eq!(bench.decisions.wake, None);
+}
+
+#[test]
+fn what_was_stored_in_a_slot_before_the_plan_is_stepped_over() {
+    let mut log = Log::new();
+    let (admission, closed) = (Family::Admission, Family::Closed);
+    for slot in [admission.clone().slot(1), admission.slot(2), closed.slot(1)] {
+        log.store(&key("r1"), slot, Err(Rubbish::Header("ce-id"))).unwrap();
+    }
+    let mut bench = Bench::starting(log);
+    bench.tell(Event::CaughtUp);
+    bench.prepare("r1", plan(&[("a", "t")]));
+    bench.finish("r1");
+    assert_eq!(bench.core.runs().count(), 0, "the run is closed");
 }

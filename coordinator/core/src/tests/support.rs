@@ -140,6 +140,12 @@ impl Log {
         self.entries.push(entry.clone());
         Some(entry)
     }
+
+    /// Where what stands in a slot was stored.
+    pub(super) fn holder(&self, key: &RunKey, slot: &Slot) -> Sequence {
+        let holder = self.entries.iter().find(|entry| entry.key == *key && entry.slot == *slot);
+        holder.expect("the slot is taken").seq
+    }
 }
 
 impl Bench {
@@ -285,7 +291,7 @@ impl Bench {
         let stored = self.log.store(&key, slot.clone(), Ok(record));
         let outcome = match &stored {
             Some(entry) => Appended::Stored(entry.seq),
-            None => Appended::Taken,
+            None => Appended::Taken(self.log.holder(&key, &slot)),
         };
         if let Some(entry) = stored {
             self.tell(Event::Entry(Box::new(entry)));
