@@ -28,8 +28,8 @@ demo: build ## the reference story: deployed as one, then taken back as one (abo
 	$(with_nats) scripts/demo $(target)/debug
 
 .PHONY: test
-test: build ## every test
-	$(with_nats) cargo test --locked --workspace
+test: build ## every test, and the figures that some of them print (about 30 minutes on 2 cores)
+	$(with_nats) cargo test --locked --workspace --no-fail-fast -- --show-output
 
 .PHONY: lint
 lint: ## formatting, clippy, documentation, dependencies
