@@ -136,10 +136,10 @@ impl Agent {
         turn.out
     }
 
-    /// The user's barrier at which this workflow waits, as far as it has heard.
+    /// The barrier at which this workflow stands or is about to, as far as it has heard.
     fn stood_at(&self) -> Option<BarrierId> {
         match self.stand(&self.heard) {
-            Stand::Barrier { id, arrived: true } => Some(id),
+            Stand::Barrier { id, .. } => Some(id),
             _ => None,
         }
     }
