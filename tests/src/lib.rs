@@ -4,4 +4,10 @@
 //! cores without either.
 
 pub mod bench;
+pub mod chance;
+pub mod log;
+pub mod plans;
+pub mod rendezvous;
+pub mod script;
+pub mod sim;
 pub mod world;
