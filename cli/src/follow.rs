@@ -77,74 +77,107 @@ pub(crate) async fn follow(
     context: Context,
     mut on_event: impl FnMut(&Event) -> Result<(), Failure>,
 ) -> Result<Followed, Failure> {
-    let mut watching = Watching::new(bus, key).await;
-    let mut progress = Progress::new(context);
-    let mut give_up = patience.timeout.map(|timeout| Instant::now() + timeout);
-    let mut aborting: Option<BoxFuture<'static, Result<(), Failure>>> = None;
-    let mut asked = false;
-    let mut next_report = Instant::now();
+    let mut following = Following {
+        bus,
+        watching: Watching::new(bus, key).await,
+        progress: Progress::new(context),
+        give_up: patience.timeout.map(|timeout| Instant::now() + timeout),
+        aborting: None,
+        asked: false,
+        next_report: Instant::now(),
+        patience,
+    };
     loop {
-        tokio::select! {
+        let step = tokio::select! {
             biased;
-            exit = signals.next() => {
-                if patience.abort_on_signal && !asked {
-                    asked = true;
-                    aborting = Some(abort(bus, &watching, "interrupted").boxed());
-                    say("aborting the run; once more quits at once");
-                    continue;
-                }
-                progress.finish();
-                say(&detached(key, asked, patience.lives_on));
-                return Ok(Followed::new(exit, &mut watching));
-            }
-            aborted = or_pending(&mut aborting) => {
+            exit = signals.next() => following.interrupted(exit),
+            aborted = or_pending(&mut following.aborting) => {
                 if let Err(failure) = aborted {
                     say(&failure.text());
                 }
+                None
             }
-            () = at(give_up) => {
-                if patience.abort_on_timeout && !asked {
-                    (asked, give_up) = (true, None);
-                    aborting = Some(abort(bus, &watching, "it took too long").boxed());
-                    say("the time is over; aborting the run");
-                    continue;
-                }
-                progress.finish();
-                say(&format!("gave up waiting. {}", goes_on(key)));
-                return Ok(Followed::new(Exit::GaveUp, &mut watching));
-            }
-            sight = watching.next() => {
-                match sight {
-                    Some(Sight::Event(event)) => {
-                        progress.event(&event);
-                        on_event(&event)?;
-                    }
-                    Some(Sight::Trouble(why)) => {
-                        say(&format!("cannot read the log: {}", line(&why)));
-                    }
-                    Some(Sight::WentBack(why)) => {
-                        say(&format!("THE LOG LOST RECORDS: {}", line(&why)));
-                    }
-                    Some(Sight::CaughtUp) => watching.begin(),
-                    Some(Sight::Changed) => {}
-                    None => {
-                        return Err(Failure::unavailable("the connection to NATS was closed"));
-                    }
-                }
-                if !watching.is_current() {
-                    continue;
-                }
-                if watching.is_final() {
-                    progress.finish();
-                    let exit = watching.report().exit();
-                    return Ok(Followed::new(exit, &mut watching));
-                }
-                if Instant::now() >= next_report {
-                    next_report = Instant::now() + REPORT_PAUSE;
-                    progress.report(&watching.report());
-                }
-            }
+            () = at(following.give_up) => following.time_is_over(),
+            sight = following.watching.next() => match sight {
+                Some(sight) => following.seen(sight, &mut on_event)?,
+                None => return Err(Failure::unavailable("the connection to NATS was closed")),
+            },
+        };
+        if let Some(exit) = step {
+            return Ok(Followed::new(exit, &mut following.watching));
         }
+    }
+}
+
+/// A run that is being followed. Its methods give the code to end with, once that is clear.
+struct Following<'a> {
+    bus: &'a Bus,
+    watching: Watching,
+    progress: Progress,
+    patience: Patience,
+    give_up: Option<Instant>,
+    aborting: Option<BoxFuture<'static, Result<(), Failure>>>,
+    asked: bool,
+    next_report: Instant,
+}
+
+impl Following<'_> {
+    fn interrupted(&mut self, exit: Exit) -> Option<Exit> {
+        if self.patience.abort_on_signal && !self.asked {
+            self.abort("interrupted");
+            say("aborting the run; once more quits at once");
+            return None;
+        }
+        self.progress.finish();
+        say(&detached(self.watching.fold().key(), self.asked, self.patience.lives_on));
+        Some(exit)
+    }
+
+    fn time_is_over(&mut self) -> Option<Exit> {
+        self.give_up = None;
+        if self.patience.abort_on_timeout {
+            if !self.asked {
+                self.abort("it took too long");
+                say("the time is over; aborting the run");
+            }
+            return None;
+        }
+        self.progress.finish();
+        say(&format!("gave up waiting. {}", goes_on(self.watching.fold().key())));
+        Some(Exit::GaveUp)
+    }
+
+    fn abort(&mut self, reason: &str) {
+        self.asked = true;
+        self.aborting = Some(abort(self.bus, &self.watching, reason).boxed());
+    }
+
+    fn seen(
+        &mut self,
+        sight: Sight,
+        on_event: &mut impl FnMut(&Event) -> Result<(), Failure>,
+    ) -> Result<Option<Exit>, Failure> {
+        match sight {
+            Sight::Event(event) => {
+                self.progress.event(&event);
+                on_event(&event)?;
+            }
+            Sight::Trouble(why) => say(&format!("cannot read the log: {}", line(&why))),
+            Sight::WentBack(why) => say(&format!("THE LOG LOST RECORDS: {}", line(&why))),
+            Sight::CaughtUp | Sight::Changed => {}
+        }
+        if !self.watching.is_current() {
+            return Ok(None);
+        }
+        if self.watching.is_final() {
+            self.progress.finish();
+            return Ok(Some(self.watching.report().exit()));
+        }
+        if Instant::now() >= self.next_report {
+            self.next_report = Instant::now() + REPORT_PAUSE;
+            self.progress.report(&self.watching.report());
+        }
+        Ok(None)
     }
 }
 

@@ -88,7 +88,9 @@ impl Watching {
     /// Whether nothing more will come.
     pub(crate) fn is_final(&self) -> bool {
         let fold = self.reader.fold();
-        fold.closed().is_some() || fold.foreign_protocol().is_some() || fold.plan().is_none()
+        let over =
+            fold.closed().is_some() || fold.foreign_protocol().is_some() || fold.plan().is_none();
+        self.current && over
     }
 
     /// The run's records, folded.
@@ -104,7 +106,7 @@ impl Watching {
     }
 
     /// Everything stored has been read: what is heard beside the log means something from here on.
-    pub(crate) fn begin(&mut self) {
+    fn begin(&mut self) {
         if !self.current {
             self.current = true;
             self.begin_asking(Duration::ZERO);
@@ -164,9 +166,15 @@ impl Watching {
                 }
                 Sight::Event(Box::new(Event::new(&entry, &effect, self.reader.fold())))
             }
-            News::CaughtUp => Sight::CaughtUp,
+            News::CaughtUp => {
+                self.begin();
+                Sight::CaughtUp
+            }
             News::Trouble(why) => Sight::Trouble(why),
-            News::WentBack(why) => Sight::WentBack(why),
+            News::WentBack(why) => {
+                self.current = false;
+                Sight::WentBack(why)
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! `doctor`: whether everything that a run needs is there, one line each.
+//! What the doctor looks at, in order.
 
 use std::time::Duration;
 
@@ -8,21 +8,17 @@ use lockstep_bus::{
 };
 use lockstep_shared::{
     id::{PipelineName, RunKey},
-    plan::PROTOCOL,
     time::{Span, Timestamp},
 };
-use serde::Serialize;
 use tokio::time::Instant;
 
+use super::{Look, State};
 use crate::{
-    context::Context,
     exit::Exit,
-    failure::{Failure, Outcome},
+    failure::Failure,
     find,
     online::{close, connect_to, settings, soon},
-    output::{Format, Show, print, render_all},
     report::{Coordinator, rough},
-    terminal::{Paint, Style, line},
     watching::coordinator,
     who::now,
 };
@@ -46,92 +42,7 @@ const FILL_WARNING: u64 = 60;
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Check the connection, the streams, the coordinator and the clocks.
-///
-/// Every line says ok, warn or fail, and what to do. Exits with 8 if something fails.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// The shape of the answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Format,
-    #[command(flatten)]
-    connection: ConnectionArgs,
-}
-
-/// How one look ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-enum State {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// One look.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Look {
-    what: &'static str,
-    state: State,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-impl Look {
-    fn ok(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, state: State::Ok, found: found.into(), next: None }
-    }
-
-    fn warn(what: &'static str, found: impl Into<String>, next: &str) -> Self {
-        Self { what, state: State::Warn, found: found.into(), next: Some(next.to_owned()) }
-    }
-
-    fn fail(what: &'static str, found: impl Into<String>, next: &str) -> Self {
-        Self { what, state: State::Fail, found: found.into(), next: Some(next.to_owned()) }
-    }
-
-    fn of(what: &'static str, failure: &Failure) -> Self {
-        let found = failure.told();
-        let next = failure.help.clone().unwrap_or_else(|| failure.exit.next().to_owned());
-        Self { what, state: State::Fail, found: found.join("\nbecause: "), next: Some(next) }
-    }
-}
-
-impl Show for Look {
-    fn text(&self, paint: Paint) -> String {
-        let state = match self.state {
-            State::Ok => paint.paint(Style::Good, "ok  "),
-            State::Warn => paint.paint(Style::Warn, "warn"),
-            State::Fail => paint.paint(Style::Bad, "fail"),
-        };
-        let mut rows = self.found.lines().map(line);
-        let mut text = format!("{state}  {:<12}  {}\n", self.what, rows.next().unwrap_or_default());
-        for row in rows {
-            text.push_str(&format!("{:20}{row}\n", ""));
-        }
-        if let Some(next) = &self.next {
-            text.push_str(&format!("{:20}-> {}\n", "", line(next)));
-        }
-        text
-    }
-
-    fn name(&self) -> String {
-        self.what.to_owned()
-    }
-}
-
-pub(crate) async fn run(args: Args, context: Context) -> Outcome {
-    let mut looks = vec![Look::ok(
-        "version",
-        format!("lockstep {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION")),
-    )];
-    let exit = look(&args.connection, &mut looks).await;
-    print(&render_all(&looks, args.output, context.out)?)?;
-    Ok(exit)
-}
-
-async fn look(args: &ConnectionArgs, looks: &mut Vec<Look>) -> Exit {
+pub(super) async fn look(args: &ConnectionArgs, looks: &mut Vec<Look>) -> Exit {
     let connection = match settings(args) {
         Ok(connection) => connection,
         Err(failure) => {
@@ -357,13 +268,5 @@ mod tests {
         assert_eq!(look(8_500).state, State::Ok, "within the tolerance");
         assert!(look(1_000).found.contains("9s ahead of"));
         assert!(look(20_500).found.contains("10s behind"));
-    }
-
-    #[test]
-    fn a_look_shows_every_line_of_what_it_found() {
-        let look = Look::fail("streams", "differs:\n  max_age: found 1, needed 2", "mend it");
-        let text = look.text(Paint(false));
-        assert!(text.contains("max_age: found 1, needed 2"), "{text}");
-        assert!(text.contains("-> mend it"), "{text}");
     }
 }
