@@ -1,12 +1,12 @@
 //! What is read: the filter, the floor, and readings that do not count.
 
-use lockstep_shared::{id::PartyName, subject::Family, time::Span};
+use lockstep_shared::{id::PartyName, record::Record, subject::Family, time::Span};
 
 use super::{
     plans::{alone, barrier, reference, workflow},
     world::World,
 };
-use crate::{Event, Reading, Watched};
+use crate::{Ending, Event, Reading, Report, Standing, Watched};
 
 fn families(world: &World) -> Vec<String> {
     let mut names: Vec<String> = world
@@ -64,7 +64,7 @@ fn requests_are_read_only_with_an_open_debt() {
     world.break_down(0, 1);
     for _ in 0..3 {
         let (error, left) = ("x".to_owned(), Vec::new());
-        world.report(crate::Report::UndoFailed { step: 0, error, left });
+        world.report(Report::UndoFailed { step: 0, error, left });
         world.let_pass(Span::seconds(2));
     }
     assert!(families(&world).contains(&"request".to_owned()));
@@ -111,7 +111,7 @@ fn an_empty_reading_of_a_run_without_records_is_one() {
     assert_eq!(world.agent.floor(), 0);
     let asked = world.agent.filter();
     world.call(Event::Reading(Reading { asked, upto: 0, entries: Vec::new() }));
-    assert!(matches!(world.standing(), crate::Standing::Waiting(why) if why.contains("admitted")));
+    assert!(matches!(world.standing(), Standing::Waiting(why) if why.contains("admitted")));
 }
 
 #[test]
@@ -119,8 +119,7 @@ fn a_bell_raises_the_floor_and_asks_for_a_reading_once() {
     let mut world = World::ready(reference());
     world.readable = false;
     world.others_arrive("BE", "frontend");
-    let (slot, record) =
-        (Family::Verdict.slot(1), lockstep_shared::record::Record::Committed { at: 1 });
+    let (slot, record) = (Family::Verdict.slot(1), Record::Committed { at: 1 });
     world.store(slot, record);
     let copy = world.log.last().unwrap().clone();
     world.call(Event::Rang(copy.clone()));
@@ -176,9 +175,55 @@ fn only_the_first_valid_verdict_counts() {
         text: "late".into(),
         output: String::new(),
     };
-    let aborted = lockstep_shared::record::Record::Aborted { at: 1, cause };
+    let aborted = Record::Aborted { at: 1, cause };
     world.write(Family::Verdict, aborted);
     world.ring();
     world.expect(&[]);
     assert!(!world.has_note("late"));
+}
+
+#[test]
+fn a_first_reading_that_ends_in_the_middle_of_the_own_slots_decides_nothing() {
+    // Settled, with its last word behind the slots that the first reading asks for.
+    let mut world = World::running(alone("one two three"));
+    for step in 0..3 {
+        world.finish(step, 1);
+    }
+    world.coordinate();
+    world.report(Report::Finalized { warnings: Vec::new() });
+    world.restart();
+    world.readable = false;
+    world.call(Event::Woke);
+    world.call(Event::Reading(world.reading()));
+    assert!(matches!(world.standing(), Standing::Waiting(_)));
+    world.call(Event::Reading(world.reading()));
+    assert_eq!(world.standing(), Standing::Over(Ending::Finalized { degraded: None }));
+}
+
+#[test]
+fn a_reading_without_the_own_slots_is_no_proof_that_nothing_was_started() {
+    let mut world = World::ready(reference_back_to_front());
+    world.others_arrive("BE", "frontend");
+    world.hold_appends = true;
+    world.coordinate();
+    world.lines();
+    world.readable = false;
+    let append = world.held.pop_front().unwrap();
+    let stored = world.deliver(append);
+    let (by, reason) = ("eve".to_owned(), "no".to_owned());
+    world.write(Family::Request, Record::AbortRequested { by, reason });
+    world.coordinate();
+    let mut narrow = world.reading();
+    narrow.asked.retain(|item| matches!(item, Watched::Family(_)));
+    let families = narrow.asked.clone();
+    world.call(Event::Reading(world.reading_up_to(world.seq, families)));
+    world.expect(&[]);
+    world.call(stored);
+    world.call(Event::Reading(world.reading()));
+    world.expect(&["send workflow.backend.3 RollingBack", "act Undo 1"]);
+}
+
+fn reference_back_to_front() -> lockstep_shared::plan::Plan {
+    let lines = [("backend", "@BE deploy"), ("frontend", "@BE deploy")];
+    super::plans::plan(lockstep_shared::plan::OnFailure::RollbackAll, &lines)
 }
