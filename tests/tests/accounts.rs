@@ -34,7 +34,7 @@ async fn an_agent_of_an_account_of_its_own_takes_part() -> Result<()> {
          - { name: backend, target: { command: {} }, steps: [ { run: 'echo backend >> order' }, { barrier: BE } ] }\n    \
          - { name: frontend, target: { command: {} }, steps: [ { barrier: BE }, { run: 'echo frontend >> order' } ] }\n";
     std::fs::write(folder.join("pipeline.yaml"), pipeline)?;
-    let _coordinator = world.coordinator("coordinator")?;
+    let _coordinator = world.ready_coordinator("coordinator").await?;
     let _frontend = world.agent("shop", &["frontend"], &folder, "state-frontend")?;
     let state = world.folder().join("state-backend").to_string_lossy().into_owned();
     let arguments = [

@@ -32,7 +32,7 @@ impl Shop {
         let world = World::new().await?;
         let site = Site::new(&world)?;
         site.deploy_by_hand("v1")?;
-        let coordinator = world.coordinator("coordinator")?;
+        let coordinator = world.ready_coordinator("coordinator").await?;
         let backend = world.agent("shop", &["backend"], site.folder(), "state-backend")?;
         let frontend = world.agent("shop", &["frontend"], site.folder(), "state-frontend")?;
         Ok(Self { world, site, backend, frontend, coordinator })

@@ -49,7 +49,8 @@ async fn parity_16_all_coordinators_down_for_a_minute_across_a_deadline() -> Res
         world.agent("late", &["a", "b"], &late, "state-late")?,
         world.agent("stuck", &["a", "b"], &stuck, "state-stuck")?,
     );
-    let mut coordinators = [world.coordinator("one")?, world.coordinator("two")?];
+    let mut coordinators =
+        [world.ready_coordinator("one").await?, world.ready_coordinator("two").await?];
     let mut runs = Vec::new();
     for (folder, name, delay) in [(&late, "late", "30"), (&stuck, "stuck", "100")] {
         let delay = format!("delay={delay}");
@@ -89,7 +90,8 @@ async fn parity_19_a_queue_of_five_runs_in_the_order_of_their_plans() -> Result<
                 steps: [ { run: 'echo $LOCKSTEP_RUN >> order; sleep 1' } ] }\n";
     let folder = write_pipeline(&world, "line", spec)?;
     let _agent = world.agent("line", &["a"], &folder, "state")?;
-    let _coordinators = [world.coordinator("one")?, world.coordinator("two")?];
+    let _coordinators =
+        [world.ready_coordinator("one").await?, world.ready_coordinator("two").await?];
     let mut runs = Vec::new();
     for number in 1..=5 {
         let run = format!("r{number}");
@@ -122,7 +124,7 @@ async fn parity_19_the_second_run_is_refused_and_names_the_first() -> Result<()>
         "  workflows:\n    - { name: a, target: { command: {} }, steps: [ { wait: 8s } ] }\n";
     let folder = write_pipeline(&world, "busy", spec)?;
     let _agent = world.agent("busy", &["a"], &folder, "state")?;
-    let _coordinator = world.coordinator("one")?;
+    let _coordinator = world.ready_coordinator("one").await?;
     let mut first = submit(&world, &folder, "r1")?;
     let admitted =
         |fold: &RunFold| matches!(fold.admission(), Admission::Admitted(_)).then_some(());

@@ -30,7 +30,7 @@ impl Stage {
              workflows:\n    - name: solo\n      target: {{ command: {{}} }}\n      steps:\n{steps}"
         );
         std::fs::write(folder.join("pipeline.yaml"), pipeline)?;
-        let coordinator = world.coordinator("coordinator")?;
+        let coordinator = world.ready_coordinator("coordinator").await?;
         let bus = world.bus().await?;
         Ok(Self { bus, key: key("solo", "r1")?, folder, _coordinator: coordinator, world })
     }
@@ -184,14 +184,15 @@ async fn parity_33_on_two_directories_a_silent_one_is_replaced_and_drops_the_run
     };
     stage.until("the first joined", |fold| solo(fold).filter(|(epoch, _)| *epoch == 1)).await?;
     first.signal(Signal::STOP)?;
-    let _second = stage.agent("state-2", "second")?;
+    let second = stage.agent("state-2", "second")?;
     let replaced =
         stage.until("replaced", |fold| solo(fold).filter(|(epoch, _)| *epoch > 1)).await?;
     ensure!(replaced.1 == "second");
     first.signal(Signal::CONT)?;
     first.prints("has taken over", SOON).await?;
     let gate = stage.world.agent("solo", &["gate"], &stage.folder, "state-gate")?;
-    ensure!(stage.closed().await? == RunResult::Succeeded, "{}", gate.tail());
+    let result = stage.closed().await?;
+    ensure!(result == RunResult::Succeeded, "{result:?}\n{}{}", gate.tail(), second.tail());
     ensure!(submitted?.end(SOON).await? == Ended::Code(0));
     ensure!(stage.written() == ["did"], "{:?}", stage.written());
     Ok(())

@@ -51,7 +51,7 @@ impl fmt::Display for Denial {
         };
         write!(
             formatter,
-            "NATS does not permit this user to {verb} {}; grant it in the server's configuration (`lockstep nats-config` writes one)",
+            "NATS does not permit this user to {verb} {}; grant it in the server's configuration (docs/operations.md lists what each role needs)",
             self.subject
         )
     }

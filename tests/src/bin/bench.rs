@@ -58,7 +58,7 @@ fn rounds_per_run(parties: usize) -> usize {
 async fn measure(sync: &str, parties: usize, rounds: usize) -> Result<()> {
     let options = DevServerOptions { sync_always: sync == "always", ..Default::default() };
     let world = World::with(options).await?;
-    let _coordinator = world.coordinator("coordinator")?;
+    let _coordinator = world.ready_coordinator("coordinator").await?;
     let per_run = rounds_per_run(parties).min(rounds);
     let folder = world.folder().join("bench");
     std::fs::create_dir(&folder)?;

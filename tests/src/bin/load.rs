@@ -72,7 +72,7 @@ fn agent(world: &World, pipeline: &str, workflows: usize, folder: &Path) -> Resu
 /// One run whose workflows all meet at one barrier.
 async fn wide(parties: usize) -> Result<()> {
     let world = World::new().await?;
-    let coordinator = world.coordinator("coordinator")?;
+    let coordinator = world.ready_coordinator("coordinator").await?;
     let folder = write_pipeline(&world, "wide", parties, "{ barrier: B }, { run: 'true' }")?;
     let agent = agent(&world, "wide", parties, &folder)?;
     let bus = world.bus().await?;
@@ -96,7 +96,7 @@ async fn wide(parties: usize) -> Result<()> {
 /// Many runs at once, each with an agent process of its own.
 async fn many(pipelines: usize) -> Result<()> {
     let world = World::new().await?;
-    let coordinator = world.coordinator("coordinator")?;
+    let coordinator = world.ready_coordinator("coordinator").await?;
     let bus = world.bus().await?;
     let at_rest = coordinator.resident_kib()?;
     let started = Instant::now();

@@ -66,6 +66,16 @@ impl World {
         self.start(name, "lockstep-coordinator", &[], self.folder())
     }
 
+    /// Starts a coordinator and waits until it coordinates, so that the streams are there.
+    ///
+    /// # Errors
+    /// If it cannot be started, or does not get that far.
+    pub async fn ready_coordinator(&self, name: &str) -> Result<Process> {
+        let coordinator = self.coordinator(name)?;
+        coordinator.prints("read the log to its end", SOON).await?;
+        Ok(coordinator)
+    }
+
     /// Starts an agent that serves these workflows, in `workdir`, with `state` as its state
     /// folder below the world's.
     ///
