@@ -219,7 +219,10 @@ fn row(workflow: &WorkflowReport, width: usize, now: At, closed: bool, paint: Pa
     if let Some(error) = workflow.error.as_ref().filter(|error| !workflow.doing.contains(*error)) {
         let _ = writeln!(text, "{indent}{}", line(error));
     }
-    if let Some(cause) = &workflow.broken_by {
+    let told = |cause: &&Cause| {
+        workflow.error.as_ref().is_some_and(|error| cause.text.contains(error.as_str()))
+    };
+    if let Some(cause) = workflow.broken_by.as_ref().filter(|cause| !told(cause)) {
         let _ = writeln!(text, "{indent}because: {} (#{})", line(&cause.text), cause.at);
     }
     for step in &workflow.steps {
