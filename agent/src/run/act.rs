@@ -53,6 +53,7 @@ impl Acts {
             state: post.state.clone(),
             permit,
             allow_commands: options.allow_commands,
+            cluster: options.cluster.clone(),
             degrade_grace: options.degrade_grace,
         });
         let doer = Doer {

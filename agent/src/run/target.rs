@@ -9,7 +9,10 @@ use lockstep_agent_core::Report;
 use lockstep_shared::{
     fold,
     id::{StepIndex, WorkflowName},
-    plan::{Action, Command, Probe, RunCommand, Step, Target as PlannedTarget, Workflow},
+    plan::{
+        Action, Command, KubernetesTarget, Probe, RunCommand, Step, Target as PlannedTarget,
+        Workflow,
+    },
 };
 use tokio::sync::watch::channel;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +35,7 @@ pub(super) struct Target {
     pub(super) state: StateDirectory,
     pub(super) permit: Permit,
     pub(super) allow_commands: bool,
+    pub(super) cluster: Option<String>,
     pub(super) degrade_grace: Duration,
 }
 
@@ -42,8 +46,18 @@ impl Target {
     /// Why not and what to do, for a person.
     pub(super) fn check(&self) -> Result<(), String> {
         let name = &self.setting.workflow;
-        if !matches!(self.workflow.target, PlannedTarget::Command {}) {
-            return Err(foreign_target(name, &self.workflow.target));
+        match &self.workflow.target {
+            PlannedTarget::Command {} => {}
+            PlannedTarget::Kubernetes(KubernetesTarget { cluster: Some(cluster), .. })
+                if Some(cluster) != self.cluster.as_ref() =>
+            {
+                let own = self.cluster.as_deref().unwrap_or("no cluster");
+                return Err(format!(
+                    "{name} is for cluster {cluster:?}, and this agent was started for {own}; \
+                     start one there with --cluster {cluster}"
+                ));
+            }
+            other => return Err(foreign_target(name, other)),
         }
         for step in &self.workflow.steps {
             if let Action::Deploy(_) = step.action {

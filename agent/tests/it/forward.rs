@@ -1,11 +1,12 @@
 //! Runs that succeed, and what a run finds in its way.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context, Result};
 use lockstep_agent::RunEnd;
 use lockstep_shared::{
     id::BarrierId,
+    plan::{KubernetesTarget, Target},
     record::{Outcome, RunResult},
     time::Span,
 };
@@ -116,5 +117,37 @@ async fn commands_are_refused_in_prepare_unless_the_agent_allows_them() -> Resul
     assert!(cause.text.contains("--allow-commands"), "{}", cause.text);
     assert_eq!(closed.outcomes[&"backend".parse()?], Outcome::NotStarted);
     assert_eq!(world.read("log"), "");
+    agent.stop().await
+}
+
+#[tokio::test]
+async fn a_target_that_this_build_does_not_have_is_refused_in_prepare() -> Result<()> {
+    let world = World::new().await?;
+    let agent = world.serve(world.options(&["backend"], "state")).await?;
+    let cluster = |name: Option<&str>| {
+        Target::Kubernetes(KubernetesTarget {
+            namespace: "shop".to_owned(),
+            cluster: name.map(str::to_owned),
+            context: None,
+            allow_cluster_scoped: false,
+            allow_managed_by: BTreeSet::new(),
+        })
+    };
+    let targets = [
+        (cluster(None), "kubernetes target"),
+        (cluster(Some("eu")), "--cluster eu"),
+        (Target::External {}, "external target"),
+    ];
+    for (number, (target, word)) in targets.into_iter().enumerate() {
+        let mut foreign = plan(&[("backend", vec![wait("pause", Span(10))])]);
+        for workflow in foreign.workflows.values_mut() {
+            workflow.target = target.clone();
+        }
+        let key = world.submit(&format!("r{number}"), foreign).await?;
+        let (result, fold) = world.closed(&key).await?;
+        assert_eq!(result, RunResult::RolledBack);
+        let cause = fold.closed().and_then(|closed| closed.cause.clone()).context("a cause")?;
+        assert!(cause.text.contains(word), "{}", cause.text);
+    }
     agent.stop().await
 }
