@@ -1,7 +1,9 @@
 //! Agents that are killed and go on, servers that are killed and come back.
 
+use std::path::Path;
+
 use anyhow::Result;
-use lockstep_shared::record::RunResult;
+use lockstep_shared::record::{Record, RunResult};
 
 use crate::world::{World, barrier, idempotent, plan, run};
 
@@ -102,4 +104,51 @@ async fn while_no_coordinator_writes_verdicts_everybody_holds() -> Result<()> {
     assert_eq!(world.closed(&key).await?.0, RunResult::Succeeded);
     assert_eq!(world.read("log"), "b\n");
     agent.stop().await
+}
+
+#[tokio::test]
+async fn in_a_log_that_lost_records_an_agent_goes_no_step_forward_and_obeys_an_abort() -> Result<()>
+{
+    let mut world = World::new().await?;
+    let agent = world.process("agent", "state", &["backend", "frontend"])?;
+    let text = "echo f >> log; until test -e go; do sleep 0.05; done";
+    let frontend = vec![run("look", text, Some("echo undo f >> log")), barrier("BE")];
+    let backend = vec![barrier("BE"), run("deploy", "echo b >> log; sleep 60", None)];
+    let key = world.submit("r1", plan(&[("backend", backend), ("frontend", frontend)])).await?;
+    world.wrote("log", "f").await?;
+    let backup = world.folder().join("backup");
+    world.nats.stop().await?;
+    copy(world.nats.store(), &backup)?;
+    world.nats.restart().await?;
+    std::fs::write(world.folder().join("go"), "")?;
+    world.wrote("log", "b").await?;
+
+    // The older store comes back: what was stored since is gone.
+    world.scribe.pause(true);
+    world.nats.stop().await?;
+    std::fs::remove_dir_all(world.nats.store())?;
+    copy(&backup, world.nats.store())?;
+    world.nats.restart().await?;
+    agent.logged("lost records").await?;
+    world.scribe.pause(false);
+
+    let abort = Record::AbortRequested { by: "test".to_owned(), reason: "enough".to_owned() };
+    world.request(&key, abort).await?;
+    world.wrote("log", "undo f").await?;
+    assert_eq!(world.read("log").matches("b\n").count(), 1, "a step was begun again");
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
 }
