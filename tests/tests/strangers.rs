@@ -28,7 +28,7 @@ async fn play(step: &str) -> Result<(Option<i32>, String, RunResult)> {
     let world = World::new().await?;
     let folder = world.folder().to_owned();
     std::fs::write(folder.join("pipeline.yaml"), PIPELINE.replace("STEP", step))?;
-    let _coordinator = world.coordinator("coordinator")?;
+    let _coordinator = world.ready_coordinator("coordinator").await?;
     let _agent = world.agent("shop", &["backend"], &folder, "state")?;
     let submitted = world.lockstep(&["run", "pipeline.yaml", "--run-id", "r1", "--detach"]).await?;
     let said = String::from_utf8_lossy(&submitted.stderr).into_owned();

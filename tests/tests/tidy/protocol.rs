@@ -15,8 +15,8 @@ use crate::tree::root;
 
 /// Every JSON block of the protocol that is a record's body.
 fn shown_records() -> Vec<Value> {
-    let text = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
-    let blocks = text.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let text = fs::read_to_string(root().join("docs/protocol.md")).expect("it exists");
+    let blocks = text.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
     let values = blocks.map(|block| {
         serde_json::from_str::<Value>(block)
             .unwrap_or_else(|error| panic!("docs/protocol.md shows no JSON: {error}\n{block}"))
@@ -63,8 +63,8 @@ fn every_shown_record_is_valid_by_itself_and_complete() {
 
 /// What the document shows is what this build writes, member for member.
 fn assert_written_alike(shown: &Value, record: &Record) {
-    let mut written = serde_json::to_value(record).unwrap();
-    let members = written.as_object_mut().unwrap();
+    let mut written = serde_json::to_value(record).expect("a record is JSON");
+    let members = written.as_object_mut().expect("a record is a map");
     for envelope in ["subject", "protocol"] {
         members.insert(envelope.to_owned(), shown[envelope].clone());
     }

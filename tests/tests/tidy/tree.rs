@@ -39,11 +39,12 @@ pub(crate) fn files() -> Vec<TextFile> {
 }
 
 fn walk(folder: &Path, path: &str, files: &mut Vec<TextFile>) {
-    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(Result::unwrap).collect();
+    let mut entries: Vec<fs::DirEntry> =
+        fs::read_dir(folder).and_then(Iterator::collect).expect("the repository can be read");
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
-        let name = entry.file_name().into_string().unwrap();
-        let kind = entry.file_type().unwrap();
+        let name = entry.file_name().into_string().expect("names are text");
+        let kind = entry.file_type().expect("an entry has a type");
         let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
         if kind.is_dir() && !is_left_out(&name) {
             walk(&entry.path(), &path, files);
