@@ -128,3 +128,45 @@ fn complain(error: &AppendError) {
         _ => tracing::error!(%error, "not recorded; it is tried again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lockstep_bus::{DevServer, StreamOptions};
+    use lockstep_shared::{
+        id::RunKey,
+        record::Record,
+        subject::{Family, Slot},
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn append(slot: Slot) -> Append {
+        let key = RunKey { pipeline: "shop".parse().unwrap(), run: "r1".parse().unwrap() };
+        Append { key, slot, record: Record::Admitted {} }
+    }
+
+    #[tokio::test]
+    async fn what_was_decided_from_a_lost_log_is_never_stored() {
+        let server = DevServer::start().await.unwrap();
+        let bus = Bus::connect(&server.connection(), "test", LIMIT).await.unwrap();
+        let until = Instant::now() + LIMIT;
+        bus.ensure_streams(&StreamOptions::dev(), until).await.unwrap();
+        let mut appends = Appends::new(&bus, "c1");
+        appends.send(append(Family::Admission.slot(1)));
+        assert!(appends.tasks.is_empty(), "it went out before the log was read");
+        appends.forget();
+        appends.release();
+        appends.send(append(Family::Admission.slot(2)));
+        let Event::Appended { slot, outcome, .. } = appends.next().await else { panic!() };
+        assert_eq!((slot.number, outcome), (2, Appended::Stored(1)));
+        appends.send(append(Family::Admission.slot(3)));
+        appends.hold();
+        let Event::Appended { slot, outcome, .. } = appends.next().await else { panic!() };
+        assert_eq!((slot.number, outcome), (3, Appended::InDoubt));
+        let stored = bus.read(&[bus.subjects().all_runs()], 0, until).await.unwrap().entries;
+        let slots: Vec<u32> = stored.iter().map(|entry| entry.slot.number).collect();
+        assert_eq!(slots, [2]);
+    }
+}

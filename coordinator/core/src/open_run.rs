@@ -1,6 +1,6 @@
 //! One open run: its fold, what is on its way there, and whose beats were heard when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_shared::{
     codec::Entry,
@@ -37,6 +37,23 @@ pub(crate) struct OpenRun {
 struct Heard {
     epoch: Epoch,
     at: Timestamp,
+}
+
+/// Whether a watch may run out earlier than the last review said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watches {
+    AsBefore,
+    Changed,
+}
+
+impl Watches {
+    /// What a record does to them: who arrives somewhere is alive.
+    pub(crate) fn after(entry: &Entry) -> Self {
+        match entry.slot.family {
+            Family::Party(..) => Self::AsBefore,
+            _ => Self::Changed,
+        }
+    }
 }
 
 /// Something for a clock slot.
@@ -97,8 +114,8 @@ impl OpenRun {
         let workflow = match &entry.slot.family {
             Family::Workflow(workflow) => workflow.clone(),
             Family::Party(_, party) => {
-                let named = |name: &&WorkflowName| name.as_str() == party.as_str();
-                self.fold.workflows().keys().find(named)?.clone()
+                let workflow: WorkflowName = party.as_str().parse().ok()?;
+                self.fold.workflows().contains_key(&workflow).then_some(workflow)?
             }
             _ => return None,
         };
@@ -107,21 +124,28 @@ impl OpenRun {
     }
 
     /// What to append now, and when to look again without being asked for.
+    ///
+    /// Watches are looked at only where they may have become shorter: hundreds of arrivals in a
+    /// row must not each go through hundreds of watches.
     pub(crate) fn review(
         &mut self,
         standing: Option<&Standing>,
         presence: &Presence,
+        watches: Watches,
         now: Timestamp,
     ) -> (Vec<Append>, Option<Timestamp>) {
         let mut due = self.due_admission(standing);
         due.extend(self.fold.due());
-        let overdue = if presence.can_judge() { self.first_overdue(presence, now) } else { None };
-        let mut look_at = None;
+        let (overdue, mut look_at) = match watches {
+            _ if !presence.can_judge() => (None, None),
+            Watches::AsBefore => (self.first_passed(presence), self.look_at),
+            Watches::Changed => (self.first_overdue(presence, now), None),
+        };
         if let Some(overdue) = overdue {
             if overdue.at <= now {
                 due.push((self.fold.next_slot(&Family::Clock), overdue.record));
             } else {
-                look_at = Some(overdue.at);
+                look_at = Some(look_at.map_or(overdue.at, |before| before.min(overdue.at)));
             }
         }
         let key = self.fold.key();
@@ -154,19 +178,24 @@ impl OpenRun {
             let Watch { workflow, epoch, last, .. } = watch;
             Some(Overdue { at, record: Record::AgentLost { workflow, epoch, last } })
         });
+        self.first_passed(presence).into_iter().chain(lost).min_by_key(|overdue| overdue.at)
+    }
+
+    fn first_passed(&self, presence: &Presence) -> Option<Overdue> {
         let passed = self.fold.clocks().into_iter().map(|clock| {
             let rest = self.early.get(&clock.deadline).copied().unwrap_or_default();
             let at = presence.not_before(clock.due).max(rest);
             Overdue { at, record: Record::DeadlinePassed { deadline: clock.deadline } }
         });
-        passed.chain(lost).min_by_key(|overdue| overdue.at)
+        passed.min_by_key(|overdue| overdue.at)
     }
 
     /// A watch begins when its Joined is read.
     fn await_only(&mut self, watches: &[Watch], now: Timestamp) {
-        let awaited = |name: &WorkflowName| watches.iter().any(|watch| watch.workflow == *name);
         if self.heard.len() > watches.len() {
-            self.heard.retain(|name, _| awaited(name));
+            let awaited: BTreeSet<&WorkflowName> =
+                watches.iter().map(|watch| &watch.workflow).collect();
+            self.heard.retain(|name, _| awaited.contains(name));
         }
         for watch in watches {
             let heard = self.heard.get(&watch.workflow);

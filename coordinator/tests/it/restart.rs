@@ -87,3 +87,50 @@ async fn parity_17_a_server_that_is_killed_and_comes_back_is_gone_on_with() -> R
     assert_eq!(run.finish().await?, RunResult::Succeeded);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_log_restored_from_an_older_copy_is_read_anew_and_gone_on_with() -> Result<()> {
+    let mut world = World::new().await?;
+    world.coordinator("c1").await?;
+    let mut run = world.prepared("r1", reference()).await?;
+    world.server.stop().await?;
+    let copy = copy_of(world.server.store())?;
+    world.server.restart().await?;
+    run.arrive("BE", "backend").await?;
+    run.arrive("BE", "frontend").await?;
+    let lost = run.released("BE").await?;
+    world.server.stop().await?;
+    std::fs::remove_dir_all(world.server.store())?;
+    std::fs::rename(copy.path().join("store"), world.server.store())?;
+    world.server.restart().await?;
+    run.wait("the release is lost", |fold| (fold.position() < lost).then_some(())).await?;
+    run.forget("BE")?;
+    run.arrive("BE", "backend").await?;
+    let last = run.arrive("BE", "frontend").await?;
+    assert_eq!(run.released("BE").await?, last);
+    assert_eq!(run.finish().await?, RunResult::Succeeded);
+    assert_eq!(run.fold().await?.alarm(), None);
+    Ok(())
+}
+
+/// A copy of a folder beside it, as `store` in a folder that goes with the test.
+fn copy_of(store: &std::path::Path) -> Result<tempfile::TempDir> {
+    let parent = store.parent().expect("the store lies in a folder");
+    let copy = tempfile::tempdir_in(parent)?;
+    copy_folder(store, &copy.path().join("store"))?;
+    Ok(copy)
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

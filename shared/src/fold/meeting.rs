@@ -19,8 +19,7 @@ impl RunFold {
         party: &PartyName,
         record: &Record,
     ) -> Judged {
-        let workflows: BTreeSet<PartyName> = self.workflows.keys().map(PartyName::from).collect();
-        let is_workflow = workflows.contains(party);
+        let is_workflow = self.workflow_named(party.as_str()).is_some();
         let Some(state) = self.barriers.get_mut(barrier) else {
             return Err(format!("the plan has no barrier {barrier}").into());
         };
@@ -47,11 +46,12 @@ impl RunFold {
         if !state.is_open() || self.decision != Decision::Open {
             return Err("the barrier is not open any more".into());
         }
-        if state.missing().next().is_none() {
+        // Only parties arrive, each once.
+        if state.arrivals.len() == state.parties.len() {
             state.fate = BarrierFate::Complete { at: here.moment.seq };
             self.completed(here.moment.seq, barrier);
         } else if is_workflow {
-            self.notice_deadlock(here.moment.seq, &workflows, party);
+            self.notice_deadlock(here.moment.seq, party);
         }
         Ok(())
     }
@@ -68,13 +68,15 @@ impl RunFold {
         }
     }
 
-    fn notice_deadlock(
-        &mut self,
-        at: Sequence,
-        workflows: &BTreeSet<PartyName>,
-        party: &PartyName,
-    ) {
-        let Some(circle) = deadlock::circle(&self.barriers, workflows, party) else { return };
+    fn notice_deadlock(&mut self, at: Sequence, party: &PartyName) {
+        // A circle needs two barriers at which somebody stands.
+        let waited_at =
+            self.barriers.values().filter(|state| state.is_open() && !state.arrivals.is_empty());
+        if waited_at.count() < 2 {
+            return;
+        }
+        let workflows: BTreeSet<PartyName> = self.workflows.keys().map(PartyName::from).collect();
+        let Some(circle) = deadlock::circle(&self.barriers, &workflows, party) else { return };
         let waiting: BTreeSet<&PartyName> = circle.iter().map(|wait| &wait.waiter).collect();
         let members = self
             .workflows

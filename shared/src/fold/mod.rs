@@ -317,6 +317,12 @@ impl RunFold {
         }
     }
 
+    /// The workflow of this name that takes part, if there is one.
+    fn workflow_named(&self, name: &str) -> Option<&WorkflowName> {
+        let name: WorkflowName = name.parse().ok()?;
+        self.workflows.get_key_value(&name).map(|(name, _)| name)
+    }
+
     /// Remembers a workflow's last valid record, for the watch over its agent.
     fn touch(&mut self, family: &Family, here: Here) {
         let name = match family {
@@ -324,8 +330,8 @@ impl RunFold {
             Family::Party(_, party) => party.as_str(),
             _ => return,
         };
-        let state = self.workflows.iter_mut().find(|(workflow, _)| workflow.as_str() == name);
-        if let Some((_, state)) = state {
+        let workflow = self.workflow_named(name).cloned();
+        if let Some(state) = workflow.and_then(|workflow| self.workflows.get_mut(&workflow)) {
             state.last = here.moment.seq;
             state.last_time = here.moment.time;
         }
