@@ -169,36 +169,6 @@ async fn parity_33_a_frozen_holder_that_is_killed_is_undone_by_the_second() -> R
 }
 
 #[tokio::test]
-async fn parity_33_on_two_directories_a_silent_one_is_replaced_and_drops_the_run() -> Result<()> {
-    // The gate holds the run before anything is prepared: its workflow has nobody yet.
-    let stage = Stage::new(&format!(
-        "{WRITE}        - barrier: GO\n    - name: gate\n      target: {{ command: {{}} }}\n      \
-         steps:\n        - barrier: GO\n  barriers: {{ GO: {{}} }}\n  timeout: 5m\n"
-    ))
-    .await?;
-    let first = stage.agent("state-1", "first")?;
-    let submitted = stage.submit();
-    let solo = |fold: &RunFold| {
-        let (_, state) = fold.workflows().iter().find(|(name, _)| name.as_str() == "solo")?;
-        Some((state.epoch, state.instance.clone()))
-    };
-    stage.until("the first joined", |fold| solo(fold).filter(|(epoch, _)| *epoch == 1)).await?;
-    first.signal(Signal::STOP)?;
-    let second = stage.agent("state-2", "second")?;
-    let replaced =
-        stage.until("replaced", |fold| solo(fold).filter(|(epoch, _)| *epoch > 1)).await?;
-    ensure!(replaced.1 == "second");
-    first.signal(Signal::CONT)?;
-    first.prints("has taken over", SOON).await?;
-    let gate = stage.world.agent("solo", &["gate"], &stage.folder, "state-gate")?;
-    let result = stage.closed().await?;
-    ensure!(result == RunResult::Succeeded, "{result:?}\n{}{}", gate.tail(), second.tail());
-    ensure!(submitted?.end(SOON).await? == Ended::Code(0));
-    ensure!(stage.written() == ["did"], "{:?}", stage.written());
-    Ok(())
-}
-
-#[tokio::test]
 async fn parity_33_two_replicas_are_a_spare_not_a_duel() -> Result<()> {
     let stage = Stage::new(&format!("{WRITE}        - wait: 60s\n")).await?;
     let _first = stage.agent("state-1", "first")?;
