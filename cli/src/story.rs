@@ -2,7 +2,7 @@
 
 use lockstep_shared::{
     codec::Entry,
-    fold::{Effect, RunFold},
+    fold::{Decision, Effect, OwnDecision, RunFold},
     id::{PipelineName, RunId, Sequence, WorkflowName},
     record::{Deadline, Outcome, Record, RunResult},
     subject::Family,
@@ -146,6 +146,19 @@ fn verdict_story(about: &str, record: &Record) -> Told {
     }
 }
 
+/// Who goes back for another's failure is told whose: nobody has to look for it elsewhere.
+fn culprit(workflow: &WorkflowName, fold: &RunFold) -> String {
+    let own = fold.workflows().get(workflow).map(|state| &state.own);
+    let cause = match (own, fold.decision()) {
+        (Some(OwnDecision::Broken(cause)), _) | (_, Decision::Aborted(cause)) => cause,
+        _ => return String::new(),
+    };
+    if cause.workflow.as_ref() == Some(workflow) {
+        return String::new();
+    }
+    format!(": {} (#{})", cause.text, cause.at)
+}
+
 fn workflow_story(workflow: &WorkflowName, record: &Record, fold: &RunFold) -> Told {
     let step_name = |step: usize| {
         fold.plan().map_or_else(|| format!("{}", step + 1), |plan| plan.step_name(workflow, step))
@@ -167,7 +180,9 @@ fn workflow_story(workflow: &WorkflowName, record: &Record, fold: &RunFold) -> T
             (format!("step {:?} failed: {error}", step_name(*step)), Some(Style::Bad))
         }
         Record::Failed { error, .. } => (format!("failed: {error}"), Some(Style::Bad)),
-        Record::RollingBack { .. } => ("rolling back".to_owned(), Some(Style::Warn)),
+        Record::RollingBack { .. } => {
+            (format!("rolling back{}", culprit(workflow, fold)), Some(Style::Warn))
+        }
         Record::RolledBack { accepted: true, .. } => {
             ("settled by an operator".to_owned(), Some(Style::Warn))
         }

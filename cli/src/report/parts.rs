@@ -99,7 +99,7 @@ pub(crate) struct WorkflowReport {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
-    /// Why it goes back although the run as a whole need not (each-own).
+    /// What made it go back or keeps it from going forward: its own failure or another's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) broken_by: Option<Cause>,
     /// What was left behind, kept on purpose, or is worth a warning.

@@ -4,7 +4,7 @@ use lockstep_shared::{
     fold::{BarrierFate, Decision, OwnDecision, RunFold, WorkflowState},
     id::{BarrierId, PartyName, WorkflowName},
     plan::{Action, Step, Workflow},
-    record::{Outcome, Record},
+    record::{Cause, Outcome, Record},
 };
 
 use super::{At, Beat, Heard, Stage, StepReport, StepStage, WorkflowReport};
@@ -49,13 +49,19 @@ pub(super) fn workflow(
         version: state.version.clone(),
         beat: current_beat(heard, name, state).filter(|_| fold.closed().is_none()),
         error: error.or_else(|| state.failed.as_ref().map(|failed| failed.error.clone())),
-        broken_by: match &state.own {
-            OwnDecision::Broken(cause) => Some(cause.clone()),
-            OwnDecision::Open | OwnDecision::Done { .. } => None,
-        },
+        broken_by: broken_by(fold, state),
         left,
         outcome,
     }
+}
+
+/// Whose fault it is that this workflow does not stand; the output is told once, with the run's.
+fn broken_by(fold: &RunFold, state: &WorkflowState) -> Option<Cause> {
+    let cause = match (&state.own, fold.decision()) {
+        (OwnDecision::Broken(cause), _) | (_, Decision::Aborted(cause)) => cause,
+        _ => return None,
+    };
+    Some(Cause { output: String::new(), ..cause.clone() })
 }
 
 /// A beat of an incarnation that is not the current one says nothing.
