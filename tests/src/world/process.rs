@@ -142,9 +142,6 @@ impl Drop for Process {
         // Already gone is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", self.tail());
-        }
     }
 }
 
