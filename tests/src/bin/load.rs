@@ -125,10 +125,9 @@ async fn many(pipelines: usize) -> Result<()> {
         .await?;
     println!("{pipelines} runs submitted in {:.1} s", started.elapsed().as_secs_f64());
     let busy = (coordinator.resident_kib()?, agents[0].0.resident_kib()?);
-    for number in 0..pipelines {
+    for (number, (agent, _)) in agents.iter().enumerate() {
         let key = key(&format!("p{number}"), "r1")?;
         let result = world.closed(&bus, &key, LIMIT).await.with_context(|| coordinator.tail())?;
-        let (agent, _) = &agents[number];
         ensure!(result == RunResult::Succeeded, "{key}: {result:?}\n{}", agent.tail());
     }
     println!(
