@@ -1,6 +1,8 @@
 //! Real runs of the shop under kill -9 at random points of the log: each ends in the verdict that
 //! its log implies, and the served pages never show a mixture (PARITY 15, 16, 17).
 
+#![expect(clippy::print_stdout, reason = "figures that a test shows")]
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};

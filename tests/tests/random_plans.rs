@@ -1,6 +1,8 @@
 //! Ten thousand plans that nobody thought of: the deadlock rule, the check of barrier order, and
 //! who is done or broken under `each-own`, each against the plainest way to work it out.
 
+#![expect(clippy::unwrap_used, reason = "a test: an error here is a failure")]
+
 use std::collections::BTreeSet;
 
 use lockstep_shared::{
