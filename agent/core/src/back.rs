@@ -11,7 +11,13 @@ use lockstep_shared::{
 };
 
 use crate::{
-    agent::Agent, attempt::back_off, decision::Act, text, turn::Turn, view::EndedSeen, work::Order,
+    agent::Agent,
+    attempt::back_off,
+    decision::{Act, UndoMark},
+    text,
+    turn::Turn,
+    view::EndedSeen,
+    work::Order,
 };
 
 /// How often a step's undo is tried before a person has to look.
@@ -59,8 +65,8 @@ impl Agent {
             return self.stop(turn);
         }
         if self.rollback.result.is_none() {
-            self.announce(turn);
             self.undo_next(turn);
+            self.announce(turn);
         }
         if let Some(record) = self.rollback_report() {
             self.report(record, turn);
@@ -88,7 +94,8 @@ impl Agent {
         let above = self.rollback.resume.unwrap_or(0);
         let said = self.heard.own.rolling_back;
         let is_said = said.is_some_and(|(epoch, seq)| epoch == term.epoch && seq > above);
-        if !is_said && self.may_order(turn) {
+        // Not beside a mark: were that not stored, the record would not be sent either.
+        if !is_said && turn.out.save.is_empty() && self.may_order(turn) {
             self.report(Record::RollingBack { epoch: term.epoch }, turn);
         }
     }
@@ -110,6 +117,12 @@ impl Agent {
             return self.stop_undoing(error.to_owned(), Vec::new(), turn);
         }
         if turn.is_past(self.rollback.again_at) && self.may_order(turn) {
+            if self.mark == Some(UndoMark::Prepared) {
+                // The verdict came before the start was acted on. An undo writes all the same:
+                // from here on this is a debt, whatever becomes of this process and of the run.
+                self.mark = Some(UndoMark::Started);
+                turn.out.save.push(UndoMark::Started);
+            }
             self.work.begin(Order::Undo { step });
             turn.act(Act::Undo { step });
         }
@@ -130,6 +143,14 @@ impl Agent {
             .filter(|index| all || self.view.own.steps.contains_key(index))
             .filter(|index| !self.rollback.undone.contains(index))
             .collect()
+    }
+
+    /// The mark that goes before an undo was not stored, and nothing was ordered: a try that
+    /// failed.
+    pub(crate) fn undo_unsaved(&mut self, step: StepIndex, error: &str, turn: &mut Turn) {
+        self.mark = Some(UndoMark::Prepared);
+        self.work.cancel();
+        self.undo_failed(step, error, Vec::new(), turn);
     }
 
     pub(crate) fn undo_failed(

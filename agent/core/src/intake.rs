@@ -16,6 +16,7 @@ use crate::{
     standing::Ending,
     turn::Turn,
     view::View,
+    work::Order,
 };
 
 impl Agent {
@@ -68,6 +69,9 @@ impl Agent {
         let (whole, slots_went_on) = self.answered(reading);
         self.contact.whole(whole, slots_went_on);
         if whole {
+            if self.contact.went_back.is_some() {
+                self.lanes.settle_below(reading.upto);
+            }
             // Its position is above every bell, so there is nothing that only the bell told.
             self.heard = self.view.clone();
             self.notice_lost_start(turn);
@@ -210,6 +214,9 @@ impl Agent {
                 self.give_up(None, error, "", turn);
             }
             UndoMark::Started => {
+                if let Some(Order::Undo { step }) = self.work.order().cloned() {
+                    return self.undo_unsaved(step, &error, turn);
+                }
                 self.mark = Some(UndoMark::Prepared);
                 let step = self.begun.take().map(|(step, _)| step);
                 self.work.cancel();

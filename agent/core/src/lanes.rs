@@ -108,6 +108,16 @@ impl Lanes {
         }
     }
 
+    /// Frees the lanes whose record a whole reading of a log that lost records lies above: it may
+    /// stand behind slots that are empty again, and then is never read in turn.
+    pub(crate) fn settle_below(&mut self, position: Sequence) {
+        for lane in [&mut self.workflow, &mut self.party] {
+            if matches!(lane, Lane::Taken { seq, .. } if *seq <= position) {
+                *lane = Lane::Free;
+            }
+        }
+    }
+
     /// Our stored records that have not been read yet.
     pub(crate) fn stored(&self) -> impl Iterator<Item = (&Slot, Sequence)> {
         [&self.workflow, &self.party].into_iter().filter_map(|lane| match lane {

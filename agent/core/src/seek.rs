@@ -70,6 +70,11 @@ impl Agent {
         }
         let own = &self.heard.own;
         if !is_vacant(own, &self.setup.instance) {
+            if !self.contact.is_fresh(turn.now) {
+                // Who cannot hear the log could not hear a beat either.
+                self.quiet.broken(turn.now);
+                return;
+            }
             let over_at = self.quiet.over_at(own.epoch, turn.now);
             if !turn.is_past(over_at) {
                 return;

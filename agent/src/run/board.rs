@@ -39,6 +39,13 @@ impl Board {
         });
     }
 
+    /// Forgets how a run stood: it is looked at again.
+    pub(crate) fn forget(&self, run: &RunKey) {
+        self.0.send_modify(|all| {
+            all.remove(run);
+        });
+    }
+
     pub(super) fn watch(&self) -> Standings {
         self.0.subscribe()
     }

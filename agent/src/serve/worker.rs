@@ -34,6 +34,8 @@ pub(super) struct Worker {
     runs: JoinSet<(RunKey, Result<Ending, RunError>)>,
     active: BTreeSet<RunKey>,
     ended: VecDeque<RunKey>,
+    /// Ended runs that another agent took over; they are looked at again before the next run.
+    superseded: BTreeSet<RunKey>,
 }
 
 impl Worker {
@@ -46,6 +48,7 @@ impl Worker {
             runs: JoinSet::new(),
             active: BTreeSet::new(),
             ended: VecDeque::new(),
+            superseded: BTreeSet::new(),
         }
     }
 
@@ -117,14 +120,27 @@ impl Worker {
 
     fn found(&mut self, found: Found) {
         match found {
-            Found::Admitted(key) => self.begin(key),
+            Found::Admitted(key) => self.begin_next(key),
             // The others wait for it: they are queued, and the bell will tell.
             Found::Open(open) => {
                 if let Some(key) = open.into_iter().find(|key| !self.ended.contains(key)) {
-                    self.begin(key);
+                    self.begin_next(key);
                 }
             }
         }
+    }
+
+    /// Begins a run, and looks again at those that another agent took over: what they left here
+    /// may be settled by now, and stands in this run's way until that has been read.
+    fn begin_next(&mut self, key: RunKey) {
+        if !self.active.contains(&key) && !self.ended.contains(&key) {
+            for earlier in std::mem::take(&mut self.superseded) {
+                self.ended.retain(|ended| *ended != earlier);
+                self.board.forget(&earlier);
+                self.begin(earlier);
+            }
+        }
+        self.begin(key);
     }
 
     fn begin(&mut self, key: RunKey) {
@@ -159,6 +175,9 @@ impl Worker {
         let ending = ended.map_err(|error| AgentError::of(error, &self.workflow))?;
         self.active.remove(&key);
         self.board.forget_settled(&key);
+        if matches!(ending, Ending::Superseded { .. }) {
+            self.superseded.insert(key.clone());
+        }
         if self.ended.len() == MAX_ENDED {
             self.ended.pop_front();
         }

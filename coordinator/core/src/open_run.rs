@@ -172,7 +172,11 @@ impl OpenRun {
         self.await_only(&watches, now);
         let lost = watches.into_iter().filter_map(|watch| {
             let at = match watch.left {
-                Some(left) => presence.not_before(left.after(LEFT_FOR)),
+                Some(left) => {
+                    // By the stored time, and never sooner than an agent that did not leave.
+                    let heard = self.heard.get(&watch.workflow)?.at.max(presence.since);
+                    presence.not_before(left.after(LEFT_FOR)).max(heard.after(SILENT_FOR))
+                }
                 None => self.heard.get(&watch.workflow)?.at.max(presence.since).after(SILENT_FOR),
             };
             let Watch { workflow, epoch, last, .. } = watch;

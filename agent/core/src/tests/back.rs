@@ -85,7 +85,8 @@ fn a_step_started_below_the_verdict_is_undone_even_if_it_never_acted() {
     let (slot, verdict) = world.fold.due().remove(0);
     world.store(slot, verdict);
     world.call(stored);
-    world.expect(&["send workflow.backend.3 RollingBack", "act Undo 1"]);
+    // Never acted on, but the undo writes: from here on it is a debt.
+    world.expect(&["save Started", "act Undo 1"]);
 }
 
 #[test]

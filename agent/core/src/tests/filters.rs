@@ -220,7 +220,7 @@ fn a_reading_without_the_own_slots_is_no_proof_that_nothing_was_started() {
     world.expect(&[]);
     world.call(stored);
     world.call(Event::Reading(world.reading()));
-    world.expect(&["send workflow.backend.3 RollingBack", "act Undo 1"]);
+    world.expect(&["save Started", "act Undo 1"]);
 }
 
 fn reference_back_to_front() -> lockstep_shared::plan::Plan {

@@ -174,9 +174,12 @@ fn an_undo_record_that_cannot_be_stored_stops_the_workflow_before_it_writes() {
         "send workflow.backend.2 StepStarted 0/1",
         "lose Started",
         "send workflow.backend.3 Failed 0",
+        "lose Started",
         "send workflow.backend.4 RollingBack",
-        "act Undo 0",
     ]);
+    world.saves = true;
+    world.let_pass(Span::seconds(1));
+    world.expect(&["save Started", "act Undo 0"]);
 }
 
 #[test]
