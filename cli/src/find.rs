@@ -25,8 +25,8 @@ pub(crate) type Planned = BTreeMap<RunKey, Timestamp>;
 
 /// The run that a person means.
 ///
-/// `PIPELINE/RUN` and `RUN` name it; `PIPELINE` means its latest run; nothing means the latest run
-/// of all. The beginning of an id will do if only one run's id begins so.
+/// `PIPELINE/RUN` and `RUN` name it; `PIPELINE` means its open run (of several the oldest, which
+/// the others wait for), else its latest; nothing means the same of all runs. The beginning of an id will do if only one run's id begins so.
 pub(crate) async fn run(bus: &Bus, wanted: Option<&str>) -> Result<RunKey, Failure> {
     if let Some(key) = wanted.and_then(parse_key)
         && !headings(bus, vec![bus.subjects().run(&key)]).await?.is_empty()
@@ -41,7 +41,7 @@ pub(crate) async fn run(bus: &Bus, wanted: Option<&str>) -> Result<RunKey, Failu
             _ => return Err(several(&id.to_string(), keys)),
         }
     }
-    choose(wanted, &planned(bus).await?)
+    choose(wanted, &planned(bus).await?, &closed(bus).await?)
 }
 
 /// `PIPELINE/RUN`, if that is what it is.
@@ -62,10 +62,22 @@ pub(crate) async fn planned(bus: &Bus) -> Result<Planned, Failure> {
     Ok(found.into_iter().map(|heading| (heading.key, heading.time)).collect())
 }
 
-/// The pure part of the choice, over the plans that the log holds.
-fn choose(wanted: Option<&str>, planned: &Planned) -> Result<RunKey, Failure> {
+/// Every run whose end the log holds.
+async fn closed(bus: &Bus) -> Result<BTreeSet<RunKey>, Failure> {
+    let found = headings(bus, vec![bus.subjects().all_closed()]).await?;
+    Ok(found.into_iter().map(|heading| heading.key).collect())
+}
+
+/// The pure part of the choice, over the plans and ends that the log holds.
+fn choose(
+    wanted: Option<&str>,
+    planned: &Planned,
+    closed: &BTreeSet<RunKey>,
+) -> Result<RunKey, Failure> {
     let latest = |of: &dyn Fn(&RunKey) -> bool| {
-        planned.iter().filter(|(key, _)| of(key)).max_by_key(|(_, time)| **time)
+        let named = || planned.iter().filter(|(key, _)| of(key));
+        let open = named().filter(|(key, _)| !closed.contains(key));
+        open.min_by_key(|(_, time)| **time).or_else(|| named().max_by_key(|(_, time)| **time))
     };
     let Some(wanted) = wanted else {
         return latest(&|_| true).map(|(key, _)| key.clone()).ok_or_else(|| {
@@ -205,7 +217,9 @@ mod tests {
     }
 
     fn chosen(wanted: Option<&str>) -> Result<String, String> {
-        choose(wanted, &planned_runs()).map(|key| key.to_string()).map_err(|failure| failure.text())
+        choose(wanted, &planned_runs(), &planned_runs().into_keys().collect())
+            .map(|key| key.to_string())
+            .map_err(|failure| failure.text())
     }
 
     #[test]
@@ -227,12 +241,27 @@ mod tests {
         assert!(said.contains("did you mean blog/release-7"), "{said}");
         let said = chosen(Some("something-else-entirely")).unwrap_err();
         assert!(said.contains("`lockstep ls` lists the runs"), "{said}");
-        assert!(choose(Some("x"), &Planned::new()).unwrap_err().text().contains("no run at all"));
+        assert!(
+            choose(Some("x"), &Planned::new(), &BTreeSet::new())
+                .unwrap_err()
+                .text()
+                .contains("no run at all")
+        );
     }
 
     #[test]
     fn a_name_is_near_only_if_few_characters_differ() {
         assert_eq!(nearest("frontned", ["backend", "frontend"]), Some("frontend"));
         assert_eq!(nearest("zzz", ["backend", "frontend"]), None);
+    }
+
+    #[test]
+    fn a_pipeline_means_its_open_run_even_if_a_later_one_was_refused() {
+        let planned = planned_runs();
+        let (open, _) = planned.iter().min_by_key(|(_, time)| **time).unwrap();
+        let closed = planned.keys().filter(|key| *key != open).cloned().collect();
+        let found = choose(Some(open.pipeline.as_str()), &planned, &closed).ok();
+        assert_eq!(found.as_ref(), Some(open));
+        assert_eq!(choose(None, &planned, &closed).ok().as_ref(), Some(open));
     }
 }

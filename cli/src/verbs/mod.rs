@@ -25,8 +25,8 @@ mod version;
 /// Which run is meant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArg {
-    /// Which run: PIPELINE/RUN, RUN (or the beginning of its id), or PIPELINE for its latest run
-    /// [default: the latest run of all]
+    /// Which run: PIPELINE/RUN, RUN (or the beginning of its id), or PIPELINE for its open run, else
+    /// its latest [default: the open or latest run of all; `abort` has to be told]
     pub(crate) run: Option<String>,
 }
 

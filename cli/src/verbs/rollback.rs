@@ -46,7 +46,7 @@ enum What {
 
 #[derive(Debug, clap::Args)]
 struct Settle {
-    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for its latest run; a run that has expired from
+    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for its open or latest run; a run that has expired from
     /// the log is named in full
     run: String,
     /// Only this workflow
@@ -61,7 +61,7 @@ struct Settle {
 
 #[derive(Debug, clap::Args)]
 struct Accept {
-    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for its latest run; a run that has expired from
+    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for its open or latest run; a run that has expired from
     /// the log is named in full
     run: String,
     /// Only this workflow
