@@ -82,7 +82,7 @@ struct Words {
     /// Where to read more
     #[arg(long, value_name = "URL")]
     link: Option<String>,
-    /// Who says so [default: LOCKSTEP_USER, else user@host]
+    /// Who says so [default: LOCKSTEP_USER, else the login name and the host]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
