@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod chance;
 pub mod log;
+pub mod model;
 pub mod plans;
 pub mod rendezvous;
 pub mod script;

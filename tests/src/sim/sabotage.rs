@@ -85,7 +85,7 @@ impl Sabotage {
     }
 
     /// Changes what an agent decided.
-    pub(super) fn decided(self, decided: &mut Decided) {
+    pub(crate) fn decided(self, decided: &mut Decided) {
         match self {
             Self::SaveNothing => decided.save.clear(),
             Self::AgentSleeps => decided.wake = None,
@@ -120,7 +120,7 @@ impl Sabotage {
     }
 
     /// Changes what a coordinator decided.
-    pub(super) fn coordinated(self, decided: &mut Coordinated, index: usize) {
+    pub(crate) fn coordinated(self, decided: &mut Coordinated, index: usize) {
         match self {
             Self::Sleep => decided.wake = None,
             Self::LeaveOpen => {

@@ -21,10 +21,10 @@ use lockstep_shared::{
     time::Span,
 };
 
-use summary::Summary;
+pub(crate) use summary::Summary;
 
 /// What a judgement comes to.
-pub(super) type Judged = Result<(), Violation>;
+pub(crate) type Judged = Result<(), Violation>;
 
 /// Who watches over a story.
 #[derive(Debug)]
@@ -114,29 +114,9 @@ impl Judge {
         act: &Act,
         mark: Option<UndoMark>,
     ) -> Judged {
-        let Some(fold) = self.fold(key) else { return Ok(()) };
-        let Some(plan) = fold.plan() else { return Ok(()) };
-        if plan.plan_only && !matches!(act, Act::Prepare) {
-            let text = format!("{key} only plans, and {workflow} is ordered to {act:?}");
-            return Err(Violation::of(Invariant::PlanOnlyWritesNothing, text));
-        }
-        match act {
-            Act::Start { step, .. } => {
-                if mark != Some(UndoMark::Started) {
-                    let text = format!("{workflow} starts step {step} of {key}, marked {mark:?}");
-                    return Err(Violation::of(Invariant::UndoIsStoredFirst, text));
-                }
-                may_start(fold, plan, workflow, *step)
-            }
-            Act::Undo { .. } if !goes_back(fold, workflow) => {
-                let text = format!("{workflow} undoes in {key}, which was never aborted");
-                Err(Violation::of(Invariant::NobodyUndoesWhatStands, text))
-            }
-            Act::Finalize if !is_kept(fold, workflow) => {
-                let text = format!("{workflow} finalizes in {key}, which was never committed");
-                Err(Violation::of(Invariant::NobodyFinalizesWhatGoesBack, text))
-            }
-            _ => Ok(()),
+        match self.fold(key) {
+            Some(fold) => may_order(fold, workflow, act, mark),
+            None => Ok(()),
         }
     }
 
@@ -159,13 +139,46 @@ impl Judge {
     }
 }
 
-fn is_kept(fold: &RunFold, workflow: &WorkflowName) -> bool {
+/// Whether an order may be given to a target, as the log stands.
+pub(crate) fn may_order(
+    fold: &RunFold,
+    workflow: &WorkflowName,
+    act: &Act,
+    mark: Option<UndoMark>,
+) -> Judged {
+    let key = fold.key();
+    let Some(plan) = fold.plan() else { return Ok(()) };
+    if plan.plan_only && !matches!(act, Act::Prepare) {
+        let text = format!("{key} only plans, and {workflow} is ordered to {act:?}");
+        return Err(Violation::of(Invariant::PlanOnlyWritesNothing, text));
+    }
+    match act {
+        Act::Start { step, .. } => {
+            if mark != Some(UndoMark::Started) {
+                let text = format!("{workflow} starts step {step} of {key}, marked {mark:?}");
+                return Err(Violation::of(Invariant::UndoIsStoredFirst, text));
+            }
+            may_start(fold, plan, workflow, *step)
+        }
+        Act::Undo { .. } if !goes_back(fold, workflow) => {
+            let text = format!("{workflow} undoes in {key}, which was never aborted");
+            Err(Violation::of(Invariant::NobodyUndoesWhatStands, text))
+        }
+        Act::Finalize if !is_kept(fold, workflow) => {
+            let text = format!("{workflow} finalizes in {key}, which was never committed");
+            Err(Violation::of(Invariant::NobodyFinalizesWhatGoesBack, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn is_kept(fold: &RunFold, workflow: &WorkflowName) -> bool {
     let own = fold.workflows().get(workflow).map(|state| &state.own);
     matches!(fold.decision(), Decision::Committed { .. })
         || matches!(own, Some(OwnDecision::Done { .. }))
 }
 
-fn goes_back(fold: &RunFold, workflow: &WorkflowName) -> bool {
+pub(crate) fn goes_back(fold: &RunFold, workflow: &WorkflowName) -> bool {
     let own = fold.workflows().get(workflow).map(|state| &state.own);
     matches!(fold.decision(), Decision::Aborted(_)) || matches!(own, Some(OwnDecision::Broken(_)))
 }

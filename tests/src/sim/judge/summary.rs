@@ -10,7 +10,7 @@ use lockstep_shared::{
 
 /// Everything that is decided, and by which record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Summary {
+pub(crate) struct Summary {
     admitted: Option<(bool, Sequence)>,
     run: Option<(&'static str, Sequence)>,
     barriers: BTreeMap<BarrierId, (bool, Sequence)>,
@@ -19,7 +19,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(fold: &RunFold) -> Self {
+    pub(crate) fn of(fold: &RunFold) -> Self {
         let admitted = match fold.admission() {
             Admission::Pending => None,
             Admission::Admitted(moment) => Some((true, moment.seq)),
@@ -51,7 +51,7 @@ impl Summary {
     }
 
     /// What was decided before and is not, or not alike, any more.
-    pub(super) fn lost_in(&self, later: &Self) -> Option<String> {
+    pub(crate) fn lost_in(&self, later: &Self) -> Option<String> {
         let run = self.run.filter(|_| self.run != later.run);
         let admitted = self.admitted.filter(|_| self.admitted != later.admitted);
         let closed = self.closed.filter(|_| self.closed != later.closed);
