@@ -1,6 +1,6 @@
 //! Calling an agent's real core, and carrying its decisions out on its cell.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use lockstep_agent_core::{
     Act, Agent, Decisions, Event, Lock, PlanFound, Reading, Setup, UndoMark, Watched, debt::Debt,
@@ -11,6 +11,7 @@ use lockstep_shared::{
     record::Record,
     time::{Span, Timestamp},
 };
+use rustc_hash::FxHashMap;
 
 use super::{
     cell::{Cell, Held, Sent},
@@ -39,7 +40,7 @@ pub(super) struct Agents {
     plan: SharedPlan,
     sabotage: Option<Sabotage>,
     states: Interned<Agent>,
-    answers: HashMap<(u32, Event, u8), (u32, Arc<Decisions>)>,
+    answers: FxHashMap<(u32, Event, u8), (u32, Arc<Decisions>)>,
 }
 
 impl Agents {
@@ -55,7 +56,7 @@ impl Agents {
             plan: plan.into(),
             sabotage,
             states: Interned::new(),
-            answers: HashMap::new(),
+            answers: FxHashMap::default(),
         }
     }
 

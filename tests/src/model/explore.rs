@@ -1,9 +1,8 @@
 //! Every state that can be reached, each looked at once.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    fmt,
-};
+use std::{collections::VecDeque, fmt};
+
+use rustc_hash::FxHashSet;
 
 use super::{
     Settings,
@@ -71,7 +70,7 @@ pub fn explore(settings: Settings) -> Result<Counted, Box<Counterexample>> {
 
 struct Search {
     model: Model,
-    seen: HashSet<State>,
+    seen: FxHashSet<State>,
     frontier: VecDeque<(usize, State)>,
     /// For each state the one that it was reached from, and by which of its moves.
     parents: Vec<(u32, u16)>,
@@ -83,7 +82,7 @@ impl Search {
     fn new(model: Model) -> Self {
         Self {
             model,
-            seen: HashSet::new(),
+            seen: FxHashSet::default(),
             frontier: VecDeque::new(),
             parents: Vec::new(),
             moves: 0,

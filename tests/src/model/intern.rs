@@ -1,17 +1,19 @@
 //! Things numbered by their value, so that states are small and equal things are one.
 
-use std::{collections::HashMap, hash::Hash, sync::Arc};
+use std::{hash::Hash, sync::Arc};
+
+use rustc_hash::FxHashMap;
 
 /// Distinct things in the order in which they came.
 #[derive(Debug)]
 pub(super) struct Interned<T> {
-    numbers: HashMap<Arc<T>, u32>,
+    numbers: FxHashMap<Arc<T>, u32>,
     things: Vec<Arc<T>>,
 }
 
 impl<T: Eq + Hash> Interned<T> {
     pub(super) fn new() -> Self {
-        Self { numbers: HashMap::new(), things: Vec::new() }
+        Self { numbers: FxHashMap::default(), things: Vec::new() }
     }
 
     pub(super) fn number(&mut self, thing: T) -> u32 {

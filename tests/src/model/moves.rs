@@ -1,6 +1,6 @@
 //! What may happen in a state, and what it leads to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use lockstep_agent_core::Act;
 use lockstep_shared::{
@@ -11,6 +11,7 @@ use lockstep_shared::{
     subject::{Family, Slot},
     time::{Span, Timestamp},
 };
+use rustc_hash::FxHashMap;
 
 use super::{
     Settings,
@@ -37,13 +38,13 @@ pub(super) struct Model {
     logs: Interned<Ledger>,
     offers: Interned<Vec<Offer>>,
     records: Interned<Record>,
-    meanings: HashMap<u32, Arc<Meaning>>,
+    meanings: FxHashMap<u32, Arc<Meaning>>,
     /// The log after an offer of it landed.
-    landed: HashMap<(u32, Offer), u32>,
+    landed: FxHashMap<(u32, Offer), u32>,
     /// The offers after a move that led to a log.
-    offered: HashMap<(u32, u32), u32>,
+    offered: FxHashMap<(u32, u32), u32>,
     /// What became of an agent's steps: they depend on itself and the log alone.
-    pub(super) steps: HashMap<(u32, u32, Step), (u32, u32)>,
+    pub(super) steps: FxHashMap<(u32, u32, Step), (u32, u32)>,
     on_failure: OnFailure,
 }
 
@@ -75,10 +76,10 @@ impl Model {
             logs: Interned::new(),
             offers: Interned::new(),
             records: Interned::new(),
-            meanings: HashMap::new(),
-            landed: HashMap::new(),
-            offered: HashMap::new(),
-            steps: HashMap::new(),
+            meanings: FxHashMap::default(),
+            landed: FxHashMap::default(),
+            offered: FxHashMap::default(),
+            steps: FxHashMap::default(),
         }
     }
 
