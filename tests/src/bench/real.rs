@@ -131,23 +131,9 @@ impl<'a> Gate<'a> {
     ///
     /// # Errors
     /// If it has not.
-    pub async fn closed(&self) -> Result<()> {
-        let filter = [self.bus.subjects().family(&self.key, &Family::Closed)];
-        let limit = tokio::time::Instant::now() + Duration::from_secs(120);
-        until("the run is closed", Duration::from_secs(120), || async {
-            let reading = self.bus.read(&filter, 0, limit).await.map_err(|e| e.to_string())?;
-            let result = reading.entries.iter().find_map(|entry| match &entry.content {
-                Ok(stated) => match &stated.record {
-                    Record::Closed { result, .. } => Some(*result),
-                    _ => None,
-                },
-                Err(_) => None,
-            });
-            match result {
-                Some(RunResult::Succeeded) => Ok(()),
-                other => Err(format!("{other:?}")),
-            }
-        })
-        .await
+    pub async fn closed(&self, world: &World) -> Result<()> {
+        let result = world.closed(self.bus, &self.key, Duration::from_secs(120)).await?;
+        ensure!(result == RunResult::Succeeded, "{result:?}");
+        Ok(())
     }
 }

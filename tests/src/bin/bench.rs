@@ -86,7 +86,7 @@ async fn measure(sync: &str, parties: usize, rounds: usize) -> Result<()> {
             floor.arrive().await?;
             floors.push(floor.last_out().await?.duration_since(began));
         }
-        gate.closed().await?;
+        gate.closed(&world).await?;
     }
     report(sync, parties, &mut floors, &mut reals);
     Ok(())

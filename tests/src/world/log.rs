@@ -7,6 +7,7 @@ use lockstep_shared::{
     fold::RunFold,
     id::{RunId, RunKey},
     record::{Record, RunResult},
+    subject::Family,
 };
 
 use super::{SOON, World, until};
@@ -71,18 +72,38 @@ impl World {
         .await
     }
 
-    /// Waits until a run is closed, and tells how it ended.
+    /// Waits until a run is closed, and tells how it ended. Asks for that record alone, so that
+    /// runs of more records than one reading holds can be waited for too.
     ///
     /// # Errors
-    /// If it is still open after `limit`.
+    /// If it is still open after `limit`; the error tells what a run of that few records was doing.
     pub async fn closed(
         &self,
         bus: &Bus,
         key: &RunKey,
         limit: std::time::Duration,
     ) -> Result<RunResult> {
-        let result = |fold: &RunFold| fold.closed().map(|closed| closed.result);
-        self.wait_for(bus, key, "closed", limit, result).await
+        let filter = [bus.subjects().family(key, &Family::Closed)];
+        let closed = until(&format!("{key} is closed"), limit, || async {
+            let by = tokio::time::Instant::now() + SOON;
+            let reading = bus.read(&filter, 0, by).await.map_err(|error| error.to_string())?;
+            let mut results = reading.entries.iter().filter_map(|entry| match &entry.content {
+                Ok(stated) => match &stated.record {
+                    Record::Closed { result, .. } => Some(*result),
+                    _ => None,
+                },
+                Err(_) => None,
+            });
+            results.next().ok_or_else(|| "it is open".to_owned())
+        })
+        .await;
+        match closed {
+            Ok(result) => Ok(result),
+            Err(error) => Err(match self.fold(bus, key).await {
+                Ok(fold) => error.context(describe(&fold)),
+                Err(_) => error,
+            }),
+        }
     }
 }
 
