@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -18,8 +18,16 @@ use lockstep_shared::{
 
 use crate::world::{Process, SOON, World, key, until};
 
+/// How soon the log is looked at again: late enough to leave the processors to the agents.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// One agent process that serves every workflow.
-pub struct Agents(Process);
+pub struct Agents {
+    process: Process,
+    /// How much of what it printed has been looked at: looking costs the agents a processor, so
+    /// nothing is looked at twice.
+    looked_at: u64,
+}
 
 impl Agents {
     /// Starts it.
@@ -35,45 +43,61 @@ impl Agents {
             arguments.extend(["--workflow", name]);
         }
         let json = [("LOCKSTEP_LOG_FORMAT", "json"), ("RUST_LOG", "info")];
-        world.start_as("agents", "lockstep-agent", &arguments, folder, &json).map(Self)
+        let process = world.start_as("agents", "lockstep-agent", &arguments, folder, &json)?;
+        Ok(Self { process, looked_at: 0 })
     }
 
     /// The end of what it printed.
     pub fn tail(&self) -> String {
-        self.0.tail()
+        self.process.tail()
     }
 
-    /// When the last workflow said that it had passed the barrier.
+    /// When the last workflow said that it had passed the barrier, which is the one after those
+    /// that were asked for before.
     ///
     /// # Errors
     /// If not all of them do.
-    pub async fn last_out(&self, run: &str, barrier: &str, parties: usize) -> Result<SystemTime> {
-        let what = format!("{parties} workflows pass {barrier}");
-        let outs = until(&what, SOON, || async {
-            let outs = passed(&self.0.output(), run, barrier);
-            if outs.len() == parties { Ok(outs) } else { Err(format!("{} have", outs.len())) }
-        })
-        .await
-        .with_context(|| self.tail())?;
-        outs.into_iter().max().context("a barrier has parties")
+    pub async fn last_out(
+        &mut self,
+        run: &str,
+        barrier: &str,
+        parties: usize,
+    ) -> Result<SystemTime> {
+        let mut outs = Vec::new();
+        let end = Instant::now() + SOON;
+        loop {
+            let printed = self.process.output_from(self.looked_at);
+            // A line that is still being written is looked at the next time.
+            let whole = printed.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+            self.looked_at += u64::try_from(whole)?;
+            let lines = String::from_utf8_lossy(&printed[..whole]);
+            outs.extend(lines.lines().filter_map(|line| passed(line, run, barrier)));
+            if outs.len() == parties {
+                return outs.into_iter().max().context("a barrier has parties");
+            }
+            ensure!(
+                Instant::now() < end,
+                "{} of {parties} workflows passed {barrier}\n{}",
+                outs.len(),
+                self.tail()
+            );
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 }
 
-/// When each workflow logged that it passed a barrier of a run: lines of JSON with a time to the
+/// When this line says that a workflow passed a barrier of a run: JSON with a time to the
 /// microsecond.
-fn passed(log: &str, run: &str, barrier: &str) -> Vec<SystemTime> {
-    let passed = |line: &str| -> Option<SystemTime> {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let text = line.to_string();
-        let about = |needle: &str| text.contains(&format!("\"{needle}\""));
-        if !(about(run) && text.contains(&format!("passed barrier {barrier}\""))) {
-            return None;
-        }
-        let time: jiff::Timestamp = line["timestamp"].as_str()?.parse().ok()?;
-        let micros = u64::try_from(time.as_microsecond()).ok()?;
-        Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
-    };
-    log.lines().rev().map_while(|line| Some(passed(line))).flatten().collect()
+fn passed(line: &str, run: &str, barrier: &str) -> Option<SystemTime> {
+    if !(line.contains(&format!("passed barrier {barrier}\""))
+        && line.contains(&format!("\"{run}\"")))
+    {
+        return None;
+    }
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let time: jiff::Timestamp = line["timestamp"].as_str()?.parse().ok()?;
+    let micros = u64::try_from(time.as_microsecond()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
 }
 
 /// The foreign party that arrives when everybody else waits.

@@ -63,9 +63,10 @@ async fn measure(sync: &str, parties: usize, rounds: usize) -> Result<()> {
     let folder = world.folder().join("bench");
     std::fs::create_dir(&folder)?;
     std::fs::write(folder.join("pipeline.yaml"), pipeline(parties, per_run)?)?;
-    let agents = Agents::start(&world, parties, &folder)?;
+    let mut agents = Agents::start(&world, parties, &folder)?;
     let bus = world.bus().await?;
     let mut floor = Floor::new(&world, parties).await?;
+    floor.everybody_waits().await?;
     let (mut floors, mut reals) = (Vec::new(), Vec::new());
     let mut run = 0;
     while reals.len() < rounds {
@@ -76,15 +77,16 @@ async fn measure(sync: &str, parties: usize, rounds: usize) -> Result<()> {
         ensure!(submitted.status.success(), "{}", String::from_utf8_lossy(&submitted.stderr));
         let mut gate = Gate::new(&bus, &id).await?;
         for barrier in (1..=per_run).map(|number| format!("b{number}")) {
+            // Each side is measured while everybody of the other stands still.
             gate.everybody_waits(&barrier, parties).await.with_context(|| agents.tail())?;
+            let began = Instant::now();
+            floor.arrive().await?;
+            floors.push(floor.last_out().await?.duration_since(began));
+            floor.everybody_waits().await?;
             let began = SystemTime::now();
             gate.arrive(&barrier).await?;
             let out = agents.last_out(&id, &barrier, parties).await?;
             reals.push(out.duration_since(began).context("the clock went back")?);
-            floor.everybody_waits().await?;
-            let began = Instant::now();
-            floor.arrive().await?;
-            floors.push(floor.last_out().await?.duration_since(began));
         }
         gate.closed(&world).await?;
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::{Read, Seek, SeekFrom},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -105,6 +106,17 @@ impl Process {
     /// All that it has printed.
     pub fn output(&self) -> String {
         std::fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// What it has printed from this byte on.
+    pub fn output_from(&self, offset: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.output).and_then(|mut file| {
+            file.seek(SeekFrom::Start(offset))?;
+            file.read_to_end(&mut bytes)
+        });
+        // A file that is not there yet is one without a word in it.
+        read.map(|_| bytes).unwrap_or_default()
     }
 
     /// The end of what it has printed.
