@@ -12,7 +12,7 @@ pub(crate) const READ_EVERY: Span = Span::seconds(5);
 /// How soon to ask again after an answer that was behind: a follower may lag.
 const ASK_AGAIN: Span = Span(20);
 
-/// For how long after the last reading a target may be written to (PROTOCOL section 6).
+/// For how long after the last reading was asked for a target may be written to (PROTOCOL section 6).
 pub(crate) const HEARD_WITHIN: Span = Span::seconds(10);
 
 /// A call later than this after the one before means that this process was paused: wakes are at
@@ -34,7 +34,8 @@ pub(crate) struct Contact {
     stored: Sequence,
     /// The greatest position that the bell told.
     rung: Sequence,
-    /// When the last reading that counted came.
+    /// When the last reading that counted was asked for: what an answer says was so no later than
+    /// it arrived, and a frozen process may take it in much later than that.
     heard_at: Option<Timestamp>,
     /// Whether the last one answered the whole filter as it is now.
     pub(crate) is_current: bool,
@@ -90,9 +91,10 @@ impl Contact {
     }
 
     /// Notes a reading that counts.
-    pub(crate) fn read(&mut self, upto: Sequence, now: Timestamp) {
+    pub(crate) fn read(&mut self, upto: Sequence, asked_at: Timestamp, now: Timestamp) {
         self.position = self.position.max(upto);
-        self.heard_at = Some(now);
+        // Nothing was asked in the future, and an older question makes nothing less heard.
+        self.heard_at = self.heard_at.max(Some(asked_at.min(now)));
     }
 
     /// Notes whether that reading was whole; own slots that go on beyond it are asked for in

@@ -4,6 +4,7 @@ use lockstep_shared::{
     codec::Entry,
     id::{Epoch, Sequence, StepIndex},
     subject::{Family, Slot},
+    time::Timestamp,
 };
 
 use crate::{debt::Debt, decision::UndoMark};
@@ -72,6 +73,11 @@ pub struct Reading {
     ///
     /// [`Agent::filter`]: crate::Agent::filter
     pub asked: Vec<Watched>,
+    /// When it was asked, or any instant before that, by the clock that [`Agent::step`] is given:
+    /// what was answered then may have changed since, however late the answer is taken in.
+    ///
+    /// [`Agent::step`]: crate::Agent::step
+    pub asked_at: Timestamp,
     /// The position.
     pub upto: Sequence,
     /// Everything that matched, in stream order, rubbish included.

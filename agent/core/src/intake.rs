@@ -64,7 +64,7 @@ impl Agent {
         let ours = |entry: &&Entry| entry.key == self.setup.key;
         self.view.read(reading.entries.iter().filter(ours));
         self.heard.read(reading.entries.iter().filter(ours));
-        self.contact.read(reading.upto, turn.now);
+        self.contact.read(reading.upto, reading.asked_at, turn.now);
         self.lanes.settle(&self.view);
         let (whole, slots_went_on) = self.answered(reading);
         self.contact.whole(whole, slots_went_on);

@@ -45,7 +45,8 @@ impl RunLoop {
     /// Asks for a reading if one is wanted and it is known to be of the same log.
     pub(super) fn start_reading(&mut self) {
         if !self.history.is_comparing() {
-            self.reader.start(&self.post.bus, &self.key, &self.agent);
+            let now = self.post.clock.now();
+            self.reader.start(&self.post.bus, &self.key, &self.agent, now);
         }
     }
 

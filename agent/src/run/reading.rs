@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures::{FutureExt, future::BoxFuture};
 use lockstep_agent_core::{Agent, Event, Reading, Watched};
 use lockstep_bus::{Bus, ReadError, reading::Reading as Read};
-use lockstep_shared::id::RunKey;
+use lockstep_shared::{
+    id::RunKey,
+    time::{Span, Timestamp},
+};
 use tokio::time::Instant;
 
 /// How long one reading may take before it is asked anew, with what is known by then.
@@ -14,7 +17,7 @@ const READ_LIMIT: Duration = Duration::from_secs(10);
 /// The pause after a reading that the server refused, since somebody has to change something.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-type Answer = (Vec<Watched>, Result<Read, ReadError>);
+type Answer = (Vec<Watched>, Timestamp, Result<Read, ReadError>);
 
 /// What is being read, and whether to read once more after that.
 #[derive(Default)]
@@ -36,7 +39,7 @@ impl Reader {
     }
 
     /// Asks, if that is wanted and nothing is under way.
-    pub(super) fn start(&mut self, bus: &Bus, key: &RunKey, agent: &Agent) {
+    pub(super) fn start(&mut self, bus: &Bus, key: &RunKey, agent: &Agent, now: Timestamp) {
         if !self.wanted || self.under_way.is_some() {
             return;
         }
@@ -56,7 +59,7 @@ impl Reader {
             if let Err(ReadError::Denied(_) | ReadError::TooMany) = read {
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
-            (asked, read)
+            (asked, now, read)
         };
         self.under_way = Some(reading.boxed());
     }
@@ -67,11 +70,13 @@ impl Reader {
     /// [`ReadError::Closed`], after which there never is another one.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, ReadError> {
         let Some(reading) = &mut self.under_way else { return std::future::pending().await };
-        let (asked, read) = reading.await;
+        let (asked, started_at, read) = reading.await;
         self.under_way = None;
         match read {
             Ok(read) => {
-                let reading = Reading { asked, upto: read.upto, entries: read.entries };
+                let asked_at = started_at.after(span(read.asked_after));
+                let (upto, entries) = (read.upto, read.entries);
+                let reading = Reading { asked, asked_at, upto, entries };
                 Ok(Some(Event::Reading(reading)))
             }
             Err(ReadError::Closed) => Err(ReadError::Closed),
@@ -82,4 +87,10 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whole milliseconds, cut off: a question is never made younger than it is. The timer behind it
+/// may stand still while the machine sleeps, which also makes it older.
+fn span(passed: Duration) -> Span {
+    Span(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX))
 }

@@ -39,6 +39,8 @@ pub struct Reading {
     pub upto: Sequence,
     /// The records in stream order, rubbish included.
     pub entries: Vec<Entry>,
+    /// How long after the call the question was sent whose answer this is.
+    pub asked_after: Duration,
 }
 
 /// Why there is no reading.
@@ -99,16 +101,18 @@ impl Bus {
         floor: Sequence,
         until: Instant,
     ) -> Result<Reading, ReadError> {
+        let called = Instant::now();
         if filter.is_empty() {
-            return Ok(Reading { upto: floor, entries: Vec::new() });
+            return Ok(self.reading(floor, &[], Duration::ZERO));
         }
         loop {
+            let asked_after = called.elapsed();
             let (reason, pause) = match self.read_once(filter, until).await {
                 Ok(Answer::Complete { upto, stored }) if upto >= floor => {
-                    return Ok(self.reading(upto, &stored));
+                    return Ok(self.reading(upto, &stored, asked_after));
                 }
                 Ok(Answer::NothingMatches) if floor == 0 => {
-                    return Ok(Reading { upto: 0, entries: Vec::new() });
+                    return Ok(self.reading(0, &[], asked_after));
                 }
                 Ok(Answer::Complete { upto, .. }) => {
                     (format!("the server that answers is at #{upto}, behind #{floor}"), ASK_AGAIN)
@@ -183,11 +187,11 @@ impl Bus {
         }
     }
 
-    fn reading(&self, upto: Sequence, stored: &[RawMessage]) -> Reading {
+    fn reading(&self, upto: Sequence, stored: &[RawMessage], asked_after: Duration) -> Reading {
         let decode = |message: &RawMessage| codec::decode(self.subjects(), message);
         let mut entries: Vec<Entry> = stored.iter().filter_map(decode).collect();
         entries.sort_by_key(|entry| entry.seq);
-        Reading { upto, entries }
+        Reading { upto, entries, asked_after }
     }
 }
 

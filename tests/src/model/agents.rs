@@ -106,7 +106,8 @@ impl Agents {
                 })
             };
             let entries = log.entries().iter().filter(matches).cloned().collect();
-            let reading = Reading { asked: asked.clone(), upto, entries };
+            let asked_at = now(cell.pauses);
+            let reading = Reading { asked: asked.clone(), asked_at, upto, entries };
             self.tell(cell, Event::Reading(reading), fold)?;
             if !cell.wants_reading {
                 return Ok(());
@@ -141,8 +142,7 @@ impl Agents {
             return (*after, decisions.clone());
         }
         let mut core = (*self.core(number)).clone();
-        let now = NOW.after(Span(u64::from(pauses) * PAUSE.0));
-        let mut decisions = core.step(question.1.clone(), now);
+        let mut decisions = core.step(question.1.clone(), now(pauses));
         if let Some(sabotage) = self.sabotage {
             sabotage.decided(&mut decisions);
         }
@@ -206,4 +206,9 @@ impl Agents {
             _ => Ok(()),
         }
     }
+}
+
+/// What an agent's clock shows after its pauses.
+fn now(pauses: u8) -> Timestamp {
+    NOW.after(Span(u64::from(pauses) * PAUSE.0))
 }

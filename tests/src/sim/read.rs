@@ -6,6 +6,7 @@ use lockstep_shared::{
     id::{RunKey, Sequence},
     record::Record,
     subject::Family,
+    time::Timestamp,
 };
 
 use super::{
@@ -23,6 +24,7 @@ pub(super) struct Question {
     pub(super) key: RunKey,
     pub(super) ticket: u64,
     asked: Vec<Watched>,
+    asked_at: Timestamp,
     floor: Sequence,
 }
 
@@ -31,6 +33,7 @@ impl World {
     pub(super) fn start_reading(&mut self, index: usize, key: &RunKey) {
         let life = self.life(Process::Agent(index));
         let linked = self.agents[index].vitals.linked;
+        let asked_at = self.agents[index].vitals.clock(self.now);
         let Some(run) = self.agents[index].runs.get_mut(key) else { return };
         if !run.wants_reading || run.awaits.is_some() {
             return;
@@ -40,7 +43,7 @@ impl World {
         let ticket = run.tickets;
         run.awaits = Some(ticket);
         let (asked, floor) = (run.core.filter(), run.core.floor());
-        let question = Question { key: key.clone(), ticket, asked, floor };
+        let question = Question { key: key.clone(), ticket, asked, asked_at, floor };
         if linked {
             for delay in self.weather().delays(&mut self.chance) {
                 self.after(delay, Happening::Read(life, question.clone()));
@@ -69,7 +72,8 @@ impl World {
                 })
         };
         let entries = self.log.up_to(upto).iter().filter(matches).cloned().collect();
-        let mut reading = Reading { asked: question.asked, upto, entries };
+        let (asked, asked_at) = (question.asked, question.asked_at);
+        let mut reading = Reading { asked, asked_at, upto, entries };
         if let Some(sabotage) = self.sabotage {
             sabotage.read(&question.key, &mut reading);
         }

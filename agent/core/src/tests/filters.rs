@@ -110,7 +110,8 @@ fn an_empty_reading_of_a_run_without_records_is_one() {
     world.call(Event::Woke);
     assert_eq!(world.agent.floor(), 0);
     let asked = world.agent.filter();
-    world.call(Event::Reading(Reading { asked, upto: 0, entries: Vec::new() }));
+    let asked_at = world.now;
+    world.call(Event::Reading(Reading { asked, asked_at, upto: 0, entries: Vec::new() }));
     assert!(matches!(world.standing(), Standing::Waiting(why) if why.contains("admitted")));
 }
 

@@ -1,6 +1,10 @@
 //! Joining, standing by, taking over, being taken over, leaving.
 
-use lockstep_shared::{record::Record, subject::Family, time::Span};
+use lockstep_shared::{
+    record::Record,
+    subject::Family,
+    time::{Span, Timestamp},
+};
 
 use super::{
     plans::{alone, reference, workflow},
@@ -275,4 +279,53 @@ fn nothing_is_written_while_the_log_is_silent_or_the_lock_is_gone() {
     world.expect(&[]);
     world.call(Event::Lock(Lock::Held));
     world.expect(&["send workflow.backend.2 StepStarted 1/1", "save Started", "act Start 1/1"]);
+}
+
+#[test]
+fn an_answer_is_as_old_as_its_question_however_late_it_is_taken_in() {
+    let mut world = World::ready(alone("@BE deploy"));
+    world.readable = false;
+    world.lines();
+    world.record_due();
+    let released = world.reading();
+    world.call(Event::Reading(released));
+    world.expect(&["send workflow.backend.2 StepStarted 1/1"]);
+    // The answer lies there while the process is frozen; a successor may have joined since.
+    let answer = world.reading();
+    world.now = world.now.after(Span::seconds(10));
+    world.call(Event::Reading(answer));
+    world.expect(&[]);
+    assert!(world.agent.may_write(world.now).is_err());
+    assert!(matches!(world.standing(), Standing::Holding(why) if why.contains("10 s")));
+    world.readable = true;
+    world.call(Event::Woke);
+    world.expect(&["save Started", "act Start 1/1"]);
+}
+
+#[test]
+fn neither_an_older_question_nor_one_from_the_future_moves_when_the_log_was_heard() {
+    let mut world = World::ready(alone("@BE deploy"));
+    let mut answer = world.reading();
+    answer.asked_at = world.now.after(Span::minutes(5));
+    world.readable = false;
+    world.call(Event::Reading(answer.clone()));
+    answer.asked_at = Timestamp(0);
+    world.call(Event::Reading(answer));
+    world.let_pass(Span::seconds(9));
+    assert!(world.agent.may_write(world.now).is_ok());
+    world.let_pass(Span::seconds(1));
+    assert!(world.agent.may_write(world.now).is_err());
+}
+
+#[test]
+fn a_bell_and_a_beat_are_no_hearing_from_the_log() {
+    let mut world = World::ready(alone("@BE deploy"));
+    world.readable = false;
+    world.let_pass(Span::seconds(9));
+    world.record_due();
+    let copy = world.log.last().unwrap().clone();
+    world.call(Event::Rang(copy));
+    world.call(Event::Beat { epoch: 1 });
+    world.let_pass(Span::seconds(1));
+    assert!(world.agent.may_write(world.now).is_err());
 }

@@ -347,7 +347,8 @@ impl World {
             })
         };
         let entries = self.log.iter().filter(|entry| entry.seq <= upto).filter(matches);
-        Reading { upto, entries: entries.cloned().collect(), asked: asked.clone() }
+        let entries = entries.cloned().collect();
+        Reading { asked: asked.clone(), asked_at: self.now, upto, entries }
     }
 
     /// What the agent decided since the last call of this, without the lock's part.
