@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use lockstep_shared::{
     id::{BarrierId, Epoch, Sequence, StepIndex},
     record::Record,
-    subject::Family,
+    subject::{Family, Slot},
     time::Timestamp,
 };
 
@@ -82,6 +82,8 @@ pub(crate) struct Failure {
     pub(crate) output: String,
     /// Whether a Failed said so in a log that lost it: it is not said again.
     pub(crate) was_said: bool,
+    /// Where the last Failed that says so was sent.
+    pub(crate) sent: Option<Slot>,
 }
 
 impl Agent {
@@ -258,7 +260,7 @@ impl Agent {
         if self.failure.is_none() {
             turn.warn(format!("{} fails: {error}", self.setup.workflow));
             let (error, output) = (text::error(&error), text::output(output));
-            self.failure = Some(Failure { step, error, output, was_said: false });
+            self.failure = Some(Failure { step, error, output, was_said: false, sent: None });
         }
     }
 }

@@ -11,6 +11,13 @@ use lockstep_shared::{id::StepIndex, record::Record, subject::Slot, time::Timest
 /// [`Event::SaveFailed`]: crate::Event::SaveFailed
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Decisions {
+    /// Before anything else: publish none of the appends under way any more, and answer each of
+    /// them, as any append, by [`Event::Appended`] with [`Appended::InDoubt`]. The log lost
+    /// records, and they were meant for the one that it was.
+    ///
+    /// [`Event::Appended`]: crate::Event::Appended
+    /// [`Appended::InDoubt`]: crate::Appended::InDoubt
+    pub recall: bool,
     /// Marks of this run's undo record to store durably.
     pub save: Vec<UndoMark>,
     /// Records to append; at most one to a workflow's slots and one to a party's at a time.

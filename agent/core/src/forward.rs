@@ -51,7 +51,11 @@ impl Agent {
             error: failure.error.clone(),
             output: failure.output.clone(),
         };
-        self.report(record, turn);
+        if self.report(record, turn)
+            && let Some(failure) = &mut self.failure
+        {
+            failure.sent = turn.out.send.last().map(|append| append.slot.clone());
+        }
     }
 
     /// Notices what makes it impossible to go on.

@@ -109,10 +109,17 @@ impl Agent {
         }
         turn.error(format!("the log lost records: {how}"));
         if let Some(failure) = &mut self.failure {
-            failure.was_said |= self.view.own.failed.is_some();
+            let stored = |said: &Slot| self.lanes.stored().any(|(slot, _)| slot == said);
+            failure.was_said |=
+                self.view.own.failed.is_some() || failure.sent.as_ref().is_some_and(stored);
+        }
+        if matches!(self.incarnation, Incarnation::Joining(Some(_))) {
+            // Where that Joined stood there may be nothing for ever.
+            self.incarnation = Incarnation::Outside;
         }
         self.contact.lose(how.to_owned());
-        self.lanes.lose();
+        // What still has to be said follows anew from what the log holds now.
+        turn.out.recall |= self.lanes.lose();
         self.view = View::of(&self.setup);
         self.heard = self.view.clone();
     }
@@ -136,9 +143,9 @@ impl Agent {
     }
 
     fn appended(&mut self, slot: &Slot, outcome: Appended, turn: &mut Turn) {
-        if !self.lanes.answered(slot, outcome, turn.now) {
+        let Some(outcome) = self.lanes.answered(slot, outcome, turn.now) else {
             return turn.ignore(format!("no append to {slot} is under way"));
-        }
+        };
         match outcome {
             Appended::Stored(seq) | Appended::Taken(seq) => self.contact.met(seq),
             Appended::InDoubt => self.contact.ask_now(),

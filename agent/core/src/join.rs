@@ -49,6 +49,12 @@ impl Term {
         Self { epoch, stored, began: now, writes_from: now.after(doubt) }
     }
 
+    /// Whether the log's current incarnation is this one: an older log that was restored, and went
+    /// on, may hold another's Joined in the same slot.
+    pub(crate) fn is_of(&self, own: &Own) -> bool {
+        own.joined.is_some_and(|(_, stored)| stored == self.stored)
+    }
+
     /// When `span` after a stored time will have passed, by this agent's clock. Counted from our
     /// own Joined, which both clocks have seen: they need not agree.
     pub(crate) fn due(&self, stored: Timestamp, span: Span) -> Timestamp {

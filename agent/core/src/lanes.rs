@@ -27,6 +27,9 @@ pub(crate) enum Lane {
     Free,
     /// Not answered yet.
     Sent(Slot),
+    /// Given up before its answer, since the log lost records; whatever the answer says, it is of
+    /// no log that is read.
+    Recalled(Slot),
     /// Its slot is known to be taken, by our record or another, and has to be read.
     Taken { slot: Slot, seq: Sequence, ours: bool },
     /// It gave up; whatever it did to the slot will be read.
@@ -58,28 +61,43 @@ impl Lanes {
         self.party = Lane::Free;
     }
 
-    /// Forgets what was stored in a log that lost records.
-    pub(crate) fn lose(&mut self) {
+    /// Forgets what was stored in a log that lost records; whether something is under way that
+    /// must not reach it.
+    pub(crate) fn lose(&mut self) -> bool {
+        let mut recalls = false;
         for lane in [&mut self.workflow, &mut self.party] {
-            if matches!(lane, Lane::Taken { .. }) {
-                *lane = Lane::Free;
+            match lane {
+                Lane::Taken { .. } => *lane = Lane::Free,
+                Lane::Sent(slot) => {
+                    *lane = Lane::Recalled(slot.clone());
+                    recalls = true;
+                }
+                Lane::Free | Lane::Recalled(_) | Lane::InDoubt { .. } => {}
             }
         }
+        recalls
     }
 
-    /// Notes an answer; whether it was waited for.
-    pub(crate) fn answered(&mut self, slot: &Slot, outcome: Appended, now: Timestamp) -> bool {
+    /// Notes an answer; what it comes to, if it was waited for.
+    pub(crate) fn answered(
+        &mut self,
+        slot: &Slot,
+        outcome: Appended,
+        now: Timestamp,
+    ) -> Option<Appended> {
         let lane = self.of_mut(&slot.family);
-        if !matches!(lane, Lane::Sent(sent) if sent == slot) {
-            return false;
-        }
+        let outcome = match lane {
+            Lane::Sent(sent) if sent == slot => outcome,
+            Lane::Recalled(sent) if sent == slot => Appended::InDoubt,
+            _ => return None,
+        };
         let slot = slot.clone();
         *lane = match outcome {
             Appended::Stored(seq) => Lane::Taken { slot, seq, ours: true },
             Appended::Taken(seq) => Lane::Taken { slot, seq, ours: false },
             Appended::InDoubt => Lane::InDoubt { until: now.after(PAUSE) },
         };
-        true
+        Some(outcome)
     }
 
     /// Whether the next record may be sent, given what was read or heard; if a moment has to
@@ -92,7 +110,7 @@ impl Lanes {
     ) -> Result<bool, Timestamp> {
         match self.of(family) {
             Lane::Free => Ok(true),
-            Lane::Sent(_) => Ok(false),
+            Lane::Sent(_) | Lane::Recalled(_) => Ok(false),
             Lane::Taken { slot, .. } => Ok(heard.is_taken(slot)),
             Lane::InDoubt { until } if now >= *until => Ok(true),
             Lane::InDoubt { until } => Err(*until),
@@ -128,6 +146,6 @@ impl Lanes {
 
     /// Whether an append has not been answered.
     pub(crate) fn is_waiting(&self, family: &Family) -> bool {
-        matches!(self.of(family), Lane::Sent(_))
+        matches!(self.of(family), Lane::Sent(_) | Lane::Recalled(_))
     }
 }

@@ -29,6 +29,17 @@ impl Agent {
                 }
             }
             Incarnation::Active(term) if own.epoch > term.epoch => self.supersede(turn),
+            // Where our Joined stood, a log that lost it may hold another's.
+            Incarnation::Active(term)
+                if self.contact.is_current && own.epoch == term.epoch && !term.is_of(own) =>
+            {
+                turn.warn(format!(
+                    "epoch {} is {}'s in the log as it is now, and not this agent's any more",
+                    own.epoch, own.instance
+                ));
+                self.stop(turn);
+                self.incarnation = Incarnation::Outside;
+            }
             // In a log that lost our Joined nothing we say would count.
             Incarnation::Active(term) if self.contact.is_current && own.epoch < term.epoch => {
                 self.incarnation = Incarnation::Outside;

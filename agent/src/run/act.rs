@@ -6,7 +6,10 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use lockstep_agent_core::{Act, Event, Report};
 use lockstep_bus::Bus;
 use lockstep_shared::id::{RunKey, StepIndex};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{Clock, Post, setup::Planned, target::Target, view::View};
@@ -18,6 +21,9 @@ use crate::{
 /// How long storing the view of a plan may take.
 const VIEW_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// What is said of an order that was stopped while it waited for its turn.
+const NOT_BEGUN: &str = "it was stopped before it began";
+
 /// The orders of one run that are under way.
 pub(super) struct Acts {
     doer: Doer,
@@ -25,6 +31,11 @@ pub(super) struct Acts {
     stop: CancellationToken,
     unwatch: CancellationToken,
 }
+
+/// Whose turn it is: one thing at a time is done to a target, whichever of its workflow's runs
+/// orders it. What was stopped ends before the next begins, and what is found left over while one
+/// has the turn is no living command of this process.
+pub(crate) type Turn = Arc<Mutex<()>>;
 
 /// What it takes to carry an order out; clones share it.
 #[derive(Clone)]
@@ -34,8 +45,7 @@ struct Doer {
     instance: String,
     bus: Bus,
     clock: Clock,
-    /// One thing at a time is done to a target: what was stopped ends before the next begins.
-    turn: Arc<Mutex<()>>,
+    turn: Turn,
 }
 
 impl Acts {
@@ -62,7 +72,7 @@ impl Acts {
             instance: post.instance.clone(),
             bus: post.bus.clone(),
             clock: post.clock,
-            turn: Arc::default(),
+            turn: post.turn.clone(),
         };
         Self {
             doer,
@@ -144,8 +154,20 @@ impl Doer {
         stored.map_err(|error| error_text(&error))
     }
 
+    /// Its turn, unless the order is stopped before: another run's command may take long.
+    async fn turn_unless(&self, stop: &CancellationToken) -> Option<MutexGuard<'_, ()>> {
+        tokio::select! {
+            biased;
+            turn = self.turn.lock() => Some(turn),
+            () = stop.cancelled() => None,
+        }
+    }
+
     async fn start(self, step: StepIndex, attempt: u32, stop: CancellationToken) -> Report {
-        let _turn = self.turn.lock().await;
+        let Some(_turn) = self.turn_unless(&stop).await else {
+            let (error, output) = (NOT_BEGUN.to_owned(), String::new());
+            return Report::Failed { step, attempt, error, output };
+        };
         match &self.target {
             Some(target) => target.start(step, attempt, stop).await,
             None => {
@@ -156,7 +178,9 @@ impl Doer {
     }
 
     async fn undo(self, step: StepIndex, stop: CancellationToken) -> Report {
-        let _turn = self.turn.lock().await;
+        let Some(_turn) = self.turn_unless(&stop).await else {
+            return Report::UndoFailed { step, error: NOT_BEGUN.to_owned(), left: Vec::new() };
+        };
         match &self.target {
             Some(target) => target.undo(step, stop).await,
             None => {

@@ -16,6 +16,8 @@ use lockstep_shared::{
 };
 use tokio::time::Instant;
 
+use super::passage::Passage;
+
 /// How long one attempt goes on before it is said that it takes long.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
@@ -53,12 +55,39 @@ impl Pen {
 
 /// Retries without end: as long as the run is open its log is the only place to say this, and as
 /// long as the log cannot be reached there is nothing else to do.
-pub(super) async fn append(bus: Bus, slot: Slot, draft: Draft) -> (Slot, Appended) {
+///
+/// Only the loop's recall ends it; and a connection over which the log was not compared yet ends
+/// the attempt, lest what was meant for one log is stored in an older one that was restored.
+pub(super) async fn append(
+    bus: Bus,
+    slot: Slot,
+    draft: Draft,
+    passage: Passage,
+) -> (Slot, Appended) {
+    let outcome = tokio::select! {
+        // Looked at before each attempt to go on.
+        biased;
+        () = passage.recalled() => {
+            tracing::warn!(%slot, "this append is given up: the log lost records");
+            Appended::InDoubt
+        }
+        outcome = publish(&bus, &slot, &draft, passage) => outcome,
+    };
+    (slot, outcome)
+}
+
+async fn publish(bus: &Bus, slot: &Slot, draft: &Draft, mut passage: Passage) -> Appended {
     let mut pause = FIRST_PAUSE;
     loop {
-        match bus.append(&draft, Instant::now() + ATTEMPT).await {
-            Ok(Held::Stored(seq)) => return (slot, Appended::Stored(seq)),
-            Ok(Held::Taken(entry)) => return (slot, Appended::Taken(entry.seq)),
+        passage.opened().await;
+        let attempt = tokio::select! {
+            biased;
+            () = passage.closed() => continue,
+            attempt = bus.append(draft, Instant::now() + ATTEMPT) => attempt,
+        };
+        match attempt {
+            Ok(Held::Stored(seq)) => return Appended::Stored(seq),
+            Ok(Held::Taken(entry)) => return Appended::Taken(entry.seq),
             Err(AppendError::InDoubt { reason, .. }) => {
                 tracing::warn!(%slot, reason, "the log does not answer; appending again");
             }

@@ -8,9 +8,12 @@ use super::{RunLoop, append, save};
 
 impl RunLoop {
     pub(super) async fn carry_out(&mut self, decisions: Decisions) {
-        let Decisions { save, send, act, read, wake, notes } = decisions;
+        let Decisions { recall, save, send, act, read, wake, notes } = decisions;
         for note in notes {
             self.log(&note);
+        }
+        if recall {
+            self.history.gate.recall();
         }
         for mark in save {
             let planned = self.acts.planned();
@@ -58,6 +61,7 @@ impl RunLoop {
                     self.post.bus.clone(),
                     append.slot,
                     draft,
+                    self.history.gate.passage(),
                 )));
             }
             Err(error) => {

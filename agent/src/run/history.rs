@@ -11,12 +11,15 @@ use lockstep_shared::{
 };
 use tokio::time::Instant;
 
+use super::passage::Gate;
+
 /// How long one comparison may take before it is begun anew.
 const LIMIT: Duration = Duration::from_secs(10);
 
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 
-type Compared = Result<(Continuity, LogState), ReadError>;
+/// The connection that was asked over, and what the comparison says.
+type Compared = (u64, Result<(Continuity, LogState), ReadError>);
 
 /// What was known of the log when it was last compared, and what was read since.
 pub(super) struct History {
@@ -24,6 +27,8 @@ pub(super) struct History {
     applied: Sequence,
     landmark: Option<Landmark>,
     comparing: Option<BoxFuture<'static, Compared>>,
+    /// Open for appends only over a connection whose log was compared.
+    pub(super) gate: Gate,
 }
 
 impl History {
@@ -31,11 +36,11 @@ impl History {
     ///
     /// # Errors
     /// [`ReadError`] if it is not permitted to ask, or the connection was closed.
-    pub(super) async fn begin(bus: &Bus) -> Result<Self, ReadError> {
+    pub(super) async fn begin(bus: &Bus, gate: Gate) -> Result<Self, ReadError> {
         loop {
             match bus.log_state(Instant::now() + LIMIT).await {
                 Ok(known) => {
-                    return Ok(Self { known, applied: 0, landmark: None, comparing: None });
+                    return Ok(Self { known, applied: 0, landmark: None, comparing: None, gate });
                 }
                 Err(error @ (ReadError::Closed | ReadError::Denied(_))) => return Err(error),
                 Err(error) => tracing::warn!(%error, "the log does not answer; trying again"),
@@ -48,14 +53,19 @@ impl History {
     pub(super) fn learn(&mut self, reading: &Reading, workflow: &WorkflowName) {
         self.applied = self.applied.max(reading.upto);
         let own = Family::Workflow(workflow.clone());
-        let last = reading.entries.iter().rfind(|entry| entry.slot.family == own);
-        if let Some(entry) = last.or(reading.entries.last()) {
+        // Rubbish may be what only another way of reading shows.
+        let mut valid = reading.entries.iter().filter(|entry| entry.content.is_ok());
+        let last = valid.clone().rfind(|entry| entry.slot.family == own);
+        if let Some(entry) = last.or(valid.next_back()) {
             self.landmark = Some(Landmark::of(entry));
         }
     }
 
-    /// Compares what was known with what is there; until that is done nothing is read.
+    /// Compares what was known with what is there; until that is done nothing is read and nothing
+    /// appended.
     pub(super) fn compare(&mut self, bus: &Bus) {
+        self.gate.close();
+        let generation = self.gate.generation();
         let bus = bus.clone();
         let (known, applied, landmark) = (self.known.clone(), self.applied, self.landmark.clone());
         let comparing = async move {
@@ -64,7 +74,7 @@ impl History {
             if compared.is_err() {
                 tokio::time::sleep(REFUSED_PAUSE).await;
             }
-            compared
+            (generation, compared)
         };
         self.comparing = Some(comparing.boxed());
     }
@@ -80,17 +90,20 @@ impl History {
     /// [`ReadError::Closed`], after which there is never an answer.
     pub(super) async fn next(&mut self, bus: &Bus) -> Result<Option<Event>, ReadError> {
         let Some(comparing) = &mut self.comparing else { return std::future::pending().await };
-        let compared = comparing.await;
+        let (generation, compared) = comparing.await;
         self.comparing = None;
         match compared {
             Ok((Continuity::Same, now)) => {
                 self.known = now;
+                self.gate.open(generation);
                 Ok(None)
             }
             Ok((Continuity::WentBack(text), now)) => {
                 self.known = now;
                 self.applied = 0;
                 self.landmark = None;
+                // What is under way is recalled before anything passes.
+                self.gate.open(generation);
                 Ok(Some(Event::WentBack(text)))
             }
             Err(ReadError::Closed) => Err(ReadError::Closed),

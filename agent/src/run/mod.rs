@@ -10,6 +10,7 @@ mod carry;
 mod clock;
 mod history;
 mod next;
+mod passage;
 mod reading;
 mod save;
 mod setup;
@@ -28,11 +29,14 @@ use lockstep_shared::{
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use act::Turn;
 pub(crate) use board::Board;
 use board::Standings;
 pub(crate) use clock::Clock;
 
-use self::{act::Acts, append::Pen, history::History, next::Happened, reading::Reader};
+use self::{
+    act::Acts, append::Pen, history::History, next::Happened, passage::Gate, reading::Reader,
+};
 use crate::{
     command::{Question, permits},
     serve::Options,
@@ -59,6 +63,7 @@ pub(crate) struct Post {
     pub(crate) state: StateDirectory,
     pub(crate) clock: Clock,
     pub(crate) board: Board,
+    pub(crate) turn: Turn,
 }
 
 /// Why an agent cannot go on with a run.
@@ -80,14 +85,16 @@ pub(crate) async fn take_part(
     let read = |source| RunError::Read { key: key.clone(), source };
     // Before the first look at the debt, so that no change of it is missed.
     let debts = post.board.watch();
+    // Before the first look at the log, so that no connection is missed.
+    let (bell, gate) = (post.bus.bell(), Gate::new(&post.bus));
     let known = setup::read(&post, &key);
-    let history = async { History::begin(&post.bus).await.map_err(read) };
+    let history = async { History::begin(&post.bus, gate).await.map_err(read) };
     let (known, history) = tokio::select! {
         set_up = async { tokio::try_join!(known, history) } => set_up?,
         () = leave.cancelled() => return Ok(Ending::Left),
     };
     tracing::info!(run = %key.run, workflow = %post.workflow, "taking part");
-    RunLoop::new(post, key, known, history, debts, leave).run().await
+    RunLoop::new(post, key, known, (bell, history), debts, leave).run().await
 }
 
 /// The loop's state: the core, and what is under way for it.
@@ -123,7 +130,7 @@ impl RunLoop {
         post: Post,
         key: RunKey,
         known: setup::Known,
-        history: History,
+        (bell, history): (Bell, History),
         debts: Standings,
         leave: CancellationToken,
     ) -> Self {
@@ -139,7 +146,7 @@ impl RunLoop {
             debts,
             is_expired: matches!(known.setup.plan, PlanFound::Missing { .. }),
             agent: Agent::new(known.setup),
-            bell: post.bus.bell(),
+            bell,
             pen,
             permits,
             reader: Reader::default(),

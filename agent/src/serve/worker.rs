@@ -14,7 +14,7 @@ use super::{
     standby,
 };
 use crate::{
-    run::{Board, Post, RunError, take_part},
+    run::{Board, Post, RunError, Turn, take_part},
     state::Mark,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Worker {
     workflow: WorkflowName,
     stop: CancellationToken,
     board: Board,
+    turn: Turn,
     runs: JoinSet<(RunKey, Result<Ending, RunError>)>,
     active: BTreeSet<RunKey>,
     ended: VecDeque<RunKey>,
@@ -45,6 +46,7 @@ impl Worker {
             workflow,
             stop: stop.child_token(),
             board: Board::new(),
+            turn: Turn::default(),
             runs: JoinSet::new(),
             active: BTreeSet::new(),
             ended: VecDeque::new(),
@@ -159,6 +161,7 @@ impl Worker {
             state: self.base.state.clone(),
             clock: self.base.clock,
             board: self.board.clone(),
+            turn: self.turn.clone(),
         };
         self.active.insert(key.clone());
         let leave = self.stop.clone();

@@ -199,7 +199,10 @@ impl World {
     }
 
     fn carry_out(&mut self, index: usize, key: &RunKey, decisions: Decisions) -> Judged {
-        let Decisions { save, send, act, read, wake, .. } = decisions;
+        let Decisions { recall, save, send, act, read, wake, .. } = decisions;
+        if recall {
+            self.recall(index, key);
+        }
         for mark in save {
             if let Err(error) = self.save(index, key, mark)? {
                 self.wake_agent(index, key, wake);

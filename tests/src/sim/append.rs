@@ -1,6 +1,7 @@
 //! Publishing a record until it is known what its slot holds, as the bus does it: the same bytes
 //! and the same id again and again, whose copies may be late, lost, doubled or out of order.
 
+use lockstep_agent_core::{Appended, Event};
 use lockstep_shared::{
     codec::Draft,
     id::RunKey,
@@ -102,6 +103,24 @@ impl World {
         }
         self.attempt(number);
         Ok(())
+    }
+
+    /// An agent publishes nothing of a run any more that is under way.
+    pub(super) fn recall(&mut self, index: usize, key: &RunKey) {
+        let life = self.life(Process::Agent(index));
+        let own = |publish: &Publish| publish.life == life && publish.key == *key;
+        let under_way: Vec<u64> = self
+            .publishes
+            .iter()
+            .filter(|(_, publish)| own(publish) && !publish.is_over)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in under_way {
+            let Some(publish) = self.publishes.get_mut(&number) else { continue };
+            publish.is_over = true;
+            let (slot, outcome) = (publish.slot.clone(), Appended::InDoubt);
+            self.at_once(index, key, Event::Appended { slot, outcome });
+        }
     }
 
     fn learned(&mut self, number: u64, learned: Learned) -> Judged {

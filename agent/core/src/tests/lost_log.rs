@@ -6,7 +6,7 @@ use super::{
     plans::{alone, reference},
     world::World,
 };
-use crate::{Event, Report, Standing};
+use crate::{Appended, Event, Report, Standing};
 
 /// The log is as it was after its first `kept` records.
 fn restore(world: &mut World, kept: usize) {
@@ -145,4 +145,100 @@ fn a_failure_that_the_log_lost_is_not_appended_again() {
     world.ring();
     world.let_pass(Span::minutes(5));
     world.expect(&[]);
+}
+
+fn lose(world: &mut World) {
+    world.call(Event::WentBack("#9 is gone".to_owned()));
+}
+
+#[test]
+fn what_is_under_way_is_recalled_and_its_late_answer_is_not_believed() {
+    let mut world = World::running(reference());
+    world.hold_appends = true;
+    world.finish(0, 1);
+    world.lines();
+    let slot = world.held.pop_front().unwrap().slot;
+    lose(&mut world);
+    assert!(world.lines().contains(&"recall".to_owned()));
+    world.call(Event::Appended { slot, outcome: Appended::Stored(999) });
+    assert!(world.agent.floor() < 999, "a position of the log that was lost");
+    world.ring();
+    world.let_pass(Span::minutes(5));
+    world.expect(&[]);
+    assert!(matches!(world.standing(), Standing::Holding(why) if why.contains("lost records")));
+}
+
+#[test]
+fn an_arrival_under_way_is_recalled_and_never_sent_again() {
+    let mut world = World::running(alone("deploy"));
+    world.hold_appends = true;
+    world.finish(0, 1);
+    world.deliver_held();
+    assert_eq!(world.lines().last().unwrap(), "send barrier._commit.party.backend.1 Arrived");
+    lose(&mut world);
+    world.hold_appends = false;
+    world.ring();
+    world.let_pass(Span::minutes(5));
+    world.expect(&["recall"]);
+}
+
+#[test]
+fn a_failure_under_way_is_recalled_and_said_in_the_log_as_it_is_now() {
+    let mut world = World::running(reference());
+    world.hold_appends = true;
+    world.break_down(0, 1);
+    assert_eq!(world.lines().last().unwrap(), "send workflow.backend.3 Failed 0");
+    let start = world.log.iter().position(|entry| entry.slot.to_string() == "workflow.backend.2");
+    restore(&mut world, start.unwrap());
+    lose(&mut world);
+    world.hold_appends = false;
+    world.ring();
+    world.let_pass(Span::seconds(2));
+    world.expect(&["recall", "send workflow.backend.2 Failed 0"]);
+}
+
+#[test]
+fn a_failure_that_was_stored_and_not_read_back_is_not_said_again() {
+    let mut world = World::running(reference());
+    let kept = world.log.len();
+    world.readable = false;
+    world.break_down(0, 1);
+    world.expect(&["send workflow.backend.3 Failed 0"]);
+    restore(&mut world, kept);
+    lose(&mut world);
+    world.readable = true;
+    world.ring();
+    world.let_pass(Span::minutes(5));
+    world.expect(&[]);
+}
+
+#[test]
+fn an_incarnation_whose_joined_is_lost_before_it_was_read_back_joins_again() {
+    let mut world = World::new(alone("deploy"));
+    let kept = world.log.len();
+    world.hold_appends = true;
+    world.call(Event::Woke);
+    world.readable = false;
+    world.deliver_held();
+    world.hold_appends = false;
+    restore(&mut world, kept);
+    world.lines();
+    lose(&mut world);
+    world.readable = true;
+    world.ring();
+    world.expect(&["send workflow.backend.1 Joined"]);
+}
+
+#[test]
+fn who_finds_anothers_joined_where_its_own_stood_is_not_the_incarnation() {
+    let mut world = World::running(alone("deploy"));
+    restore(&mut world, 2);
+    world.now = world.now.after(Span::seconds(1));
+    world.others_join("backend", "elsewhere");
+    world.lines();
+    lose(&mut world);
+    world.ring();
+    world.expect(&["act Stop"]);
+    assert_eq!(world.agent.epoch(), None);
+    assert!(matches!(world.standing(), Standing::StandingBy(whom) if whom.contains("elsewhere")));
 }

@@ -267,6 +267,13 @@ impl World {
 
     fn carry_out(&mut self, decisions: Decisions, events: &mut VecDeque<Event>) {
         self.wake = decisions.wake;
+        if decisions.recall {
+            self.lines.push("recall".to_owned());
+            for append in self.held.drain(..) {
+                let (slot, outcome) = (append.slot, Appended::InDoubt);
+                events.push_back(Event::Appended { slot, outcome });
+            }
+        }
         let notes = decisions.notes.into_iter().map(|note| (note.level, note.text));
         self.notes.extend(notes);
         for mark in decisions.save {
