@@ -204,3 +204,6 @@ impl Doer {
         Some(Event::Degraded { step, error })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lockstep_shared::record::{Record, RunResult};
+use lockstep_shared::{
+    record::{Record, RunResult},
+    subject::Family,
+};
 
-use crate::world::{World, barrier, idempotent, plan, run};
+use crate::world::{World, barrier, idempotent, plan, run, soon};
 
 #[tokio::test]
 async fn a_killed_agent_goes_on_with_an_idempotent_step() -> Result<()> {
@@ -136,6 +139,45 @@ async fn in_a_log_that_lost_records_an_agent_goes_no_step_forward_and_obeys_an_a
     world.request(&key, abort).await?;
     world.wrote("log", "undo f").await?;
     assert_eq!(world.read("log").matches("b\n").count(), 1, "a step was begun again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_under_way_while_the_log_was_away_never_reaches_an_older_one() -> Result<()> {
+    let mut world = World::new().await?;
+    let agent = world.process("agent", "state", &["backend"])?;
+    let one = "echo one >> log; until test -e go1; do sleep 0.05; done";
+    let two = "echo two >> log; until test -e go2; do sleep 0.05; done; echo over >> log";
+    let steps = vec![run("one", one, Some("echo undo one >> log")), run("two", two, None)];
+    let key = world.submit("r1", plan(&[("backend", steps)])).await?;
+    world.wrote("log", "one").await?;
+    let backup = world.folder().join("backup");
+    world.nats.stop().await?;
+    copy(world.nats.store(), &backup)?;
+    world.nats.restart().await?;
+    std::fs::write(world.folder().join("go1"), "")?;
+    world.wrote("log", "two").await?;
+
+    // The second step ends while nobody can be told, and an older store comes back.
+    world.scribe.pause(true);
+    world.nats.stop().await?;
+    std::fs::write(world.folder().join("go2"), "")?;
+    world.wrote("log", "over").await?;
+    agent.logged("step \"two\" is finished").await?;
+    std::fs::remove_dir_all(world.nats.store())?;
+    copy(&backup, world.nats.store())?;
+    world.nats.restart().await?;
+    agent.logged("is given up: the log lost records").await?;
+    world.scribe.pause(false);
+
+    let abort = Record::AbortRequested { by: "test".to_owned(), reason: "enough".to_owned() };
+    world.request(&key, abort).await?;
+    world.wrote("log", "undo one").await?;
+    // Joined, the first StepStarted and StepFinished, the second StepStarted, and then this.
+    let finished = Family::Workflow("backend".parse()?).slot(5);
+    let subject = world.bus.subjects().slot(&key, &finished);
+    let found = world.bus.get_one(&subject, soon()).await?;
+    assert_eq!(found, None, "it was stored in a log that it was not meant for");
     Ok(())
 }
 
