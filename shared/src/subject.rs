@@ -252,6 +252,11 @@ impl Subjects {
         format!("{}.api.STREAM.INFO.{stream}", self.prefix)
     }
 
+    /// The name under which an account without JetStream imports the look at one stored message.
+    pub fn imported_message_get(&self, stream: &str) -> String {
+        format!("{}.api.STREAM.MSG.GET.{stream}", self.prefix)
+    }
+
     /// One chunk of a bundle, numbered from 1; `digest` is `<yyyymm>-<sha256 hex>`.
     pub fn bundle(
         &self,

@@ -19,6 +19,7 @@ use crate::{
     inbox::Inbox,
     link::LinkWatcher,
     settings::{Connection, Identity},
+    unreadable::Unreadable,
 };
 
 pub use crate::link::{Denial, Link};
@@ -53,6 +54,7 @@ struct Inner {
     link: watch::Receiver<Link>,
     denials: broadcast::Sender<Denial>,
     inbox: Inbox,
+    unreadable: Unreadable,
 }
 
 /// Why there is no connection.
@@ -147,6 +149,7 @@ impl Bus {
                 link: watcher.link(),
                 denials: watcher.denials(),
                 inbox,
+                unreadable: Unreadable::default(),
             }),
         })
     }
@@ -203,6 +206,11 @@ impl Bus {
     /// Whether a stream's state was last found by its imported name.
     pub(crate) fn imported_info(&self) -> &AtomicBool {
         &self.inner.imported_info
+    }
+
+    /// Subjects whose records end connections.
+    pub(crate) fn unreadable(&self) -> &Unreadable {
+        &self.inner.unreadable
     }
 
     /// A subject of the JetStream API, in the domain that was asked for.

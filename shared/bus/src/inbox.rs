@@ -70,6 +70,11 @@ pub(crate) enum AskError {
 }
 
 impl AskError {
+    /// Whether the connection ended over it.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::Disconnected)
+    }
+
     /// Whether the question may have reached somebody all the same.
     pub(crate) fn may_have_arrived(&self) -> bool {
         matches!(self, Self::TimedOut | Self::Disconnected)

@@ -21,6 +21,7 @@ pub mod reading;
 pub mod settings;
 mod slot;
 pub mod stream;
+mod unreadable;
 mod wire;
 
 pub use append::{AppendError, Appended};

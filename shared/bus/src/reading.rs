@@ -17,8 +17,11 @@ use tokio::time::Instant;
 use crate::{
     connect::{Bus, Denial},
     inbox::AskError,
+    unreadable::SUSPICIOUS,
     wire,
 };
+
+mod around;
 
 /// How many records the server puts into one answer at most.
 pub const MAX_READING: usize = 1024;
@@ -105,6 +108,7 @@ impl Bus {
         if filter.is_empty() {
             return Ok(self.reading(floor, &[], Duration::ZERO));
         }
+        let mut lost = 0;
         loop {
             let asked_after = called.elapsed();
             let (reason, pause) = match self.read_once(filter, until).await {
@@ -122,7 +126,16 @@ impl Bus {
                 }
                 Ok(Answer::TooMany) => return Err(ReadError::TooMany),
                 Ok(Answer::None(reason)) => (reason, ASK_AGAIN),
-                Err(error) => (worth_retrying(error)?, AFTER_SILENCE),
+                Err(error) => {
+                    lost = if error.is_loss() { lost + 1 } else { 0 };
+                    let mut reason = worth_retrying(error)?;
+                    if lost >= SUSPICIOUS
+                        && let Err(suspect) = self.find_unreadable(filter, until).await
+                    {
+                        reason = suspect;
+                    }
+                    (reason, AFTER_SILENCE)
+                }
             };
             if Instant::now() + pause >= until {
                 return Err(ReadError::TimedOut { reason });
@@ -150,13 +163,22 @@ impl Bus {
         until: Instant,
     ) -> Result<Option<RawMessage>, ReadError> {
         let (subject, body) = self.direct_get_question(stream, query);
+        let mut lost = if self.is_unreadable(query) { SUSPICIOUS } else { 0 };
         loop {
+            if lost >= SUSPICIOUS
+                && let Ok(shown) = self.get_around(stream, query, until).await
+            {
+                return Ok(shown);
+            }
             let attempt = until.min(Instant::now() + ATTEMPT);
             let reason = match self.ask(&subject, None, body.clone(), attempt).await {
                 Ok(answer) if wire::is_stored(&answer) => return Ok(wire::from_copy(answer)),
                 Ok(answer) if status(&answer) == Some(404) => return Ok(None),
                 Ok(answer) => unexpected(&answer),
-                Err(error) => worth_retrying(error)?,
+                Err(error) => {
+                    lost = if error.is_loss() { lost + 1 } else { 0 };
+                    worth_retrying(error)?
+                }
             };
             if Instant::now() + AFTER_SILENCE >= until {
                 return Err(ReadError::TimedOut { reason });
@@ -175,6 +197,14 @@ impl Bus {
     }
 
     async fn read_once(&self, filter: &[String], until: Instant) -> Result<Answer, AskError> {
+        let unreadable = self.unreadable().within(filter);
+        if unreadable.is_empty() {
+            return self.read_plainly(filter, until).await;
+        }
+        self.read_around(filter, &unreadable, until).await
+    }
+
+    async fn read_plainly(&self, filter: &[String], until: Instant) -> Result<Answer, AskError> {
         let until = until.min(Instant::now() + ATTEMPT);
         let subject = self.api(&format!("DIRECT.GET.{STREAM}"));
         let question = json(&serde_json::json!({ "multi_last": filter }));

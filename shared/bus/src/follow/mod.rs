@@ -28,6 +28,7 @@ use crate::{
     connect::Bus,
     history::{Continuity, Landmark, LogState},
     reading::ReadError,
+    unreadable::SUSPICIOUS,
 };
 
 /// How many reports wait to be taken; then the server is asked to wait.
@@ -35,10 +36,6 @@ const REPORTS_KEPT: usize = 1024;
 
 /// How long making a consumer and asking for the log's state may take.
 const BUILD_WITHIN: Duration = Duration::from_secs(10);
-
-/// How many connections in a row may be lost without anything having been delivered until the
-/// next record itself is suspected.
-const SUSPICIOUS: u32 = 2;
 
 /// The pause after a consumer could not be made.
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);

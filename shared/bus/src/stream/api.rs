@@ -1,6 +1,6 @@
 //! Questions to the JetStream API about streams, and its answers.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use lockstep_shared::{id::Sequence, time::Span};
@@ -38,6 +38,9 @@ struct StreamState {
     bytes: u64,
     first_seq: Sequence,
     last_seq: Sequence,
+    /// Listed only if asked for.
+    #[serde(default)]
+    subjects: Option<BTreeMap<String, u64>>,
 }
 
 /// An answer of the JetStream API, or its error.
@@ -67,6 +70,11 @@ impl StreamInfo {
     pub(crate) fn log_state(&self) -> LogState {
         let StreamState { first_seq, last_seq, .. } = self.state;
         LogState { created: self.created.clone(), first: first_seq, last: last_seq }
+    }
+
+    /// The subjects that were asked for and hold a message.
+    pub(crate) fn subjects(self) -> impl Iterator<Item = String> {
+        self.state.subjects.into_iter().flatten().map(|(subject, _)| subject)
     }
 
     pub(super) fn report(&self, name: &str) -> StreamReport {
@@ -131,6 +139,16 @@ impl Bus {
         stream: &str,
         until: Instant,
     ) -> Result<StreamInfo, ReadError> {
+        self.stream_info_asked(stream, Bytes::new(), until).await
+    }
+
+    /// The same, with a question of its own.
+    pub(crate) async fn stream_info_asked(
+        &self,
+        stream: &str,
+        question: Bytes,
+        until: Instant,
+    ) -> Result<StreamInfo, ReadError> {
         let names = [
             self.api(&format!("STREAM.INFO.{stream}")),
             self.subjects().imported_stream_info(stream),
@@ -138,7 +156,7 @@ impl Bus {
         let mut turn = self.imported_info().load(Ordering::Relaxed);
         let mut reasons = [None, None];
         loop {
-            match self.stream_info_at(&names[usize::from(turn)], until).await {
+            match self.stream_info_at(&names[usize::from(turn)], question.clone(), until).await {
                 Ok(info) => {
                     self.imported_info().store(turn, Ordering::Relaxed);
                     return Ok(info);
@@ -163,9 +181,14 @@ impl Bus {
         }
     }
 
-    async fn stream_info_at(&self, subject: &str, until: Instant) -> Result<StreamInfo, InfoError> {
+    async fn stream_info_at(
+        &self,
+        subject: &str,
+        question: Bytes,
+        until: Instant,
+    ) -> Result<StreamInfo, InfoError> {
         let attempt = until.min(Instant::now() + ATTEMPT);
-        let answer = match self.ask(subject, None, Bytes::new(), attempt).await {
+        let answer = match self.ask(subject, None, question, attempt).await {
             Ok(answer) => answer,
             Err(AskError::Denied(denial)) => return Err(InfoError::Denied(denial)),
             Err(AskError::Closed) => return Err(InfoError::Closed),

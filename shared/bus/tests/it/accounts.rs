@@ -7,7 +7,7 @@ use lockstep_bus::{AppendError, Appended, Bus, DevServer, ReadError, Ring};
 use lockstep_shared::{subject::Family, time::Timestamp};
 use tokio::time::Instant;
 
-use crate::world::*;
+use crate::{forgery, world::*};
 
 /// The log in HUB, the agents of shop's backend in TEAM (PROTOCOL section 5).
 const CONFIG: &str = r#"
@@ -19,6 +19,7 @@ accounts {
       { service: "$JS.API.DIRECT.GET.LOCKSTEP", response_type: stream, accounts: [TEAM] }
       { service: "$JS.API.DIRECT.GET.LOCKSTEP_BUNDLES.lockstep.bundle.shop.backend.>", response_type: stream, accounts: [TEAM] }
       { service: "$JS.API.STREAM.INFO.LOCKSTEP", accounts: [TEAM] }
+      { service: "$JS.API.STREAM.MSG.GET.LOCKSTEP", accounts: [TEAM] }
       { service: "lockstep.run.shop.*.request.*", accounts: [TEAM] }
       { service: "lockstep.bundle.shop.backend.>", accounts: [TEAM] }
       { stream: "lockstep.live.run.shop.>", accounts: [TEAM] }
@@ -30,6 +31,7 @@ accounts {
       { service: { account: HUB, subject: "$JS.API.DIRECT.GET.LOCKSTEP" } }
       { service: { account: HUB, subject: "$JS.API.DIRECT.GET.LOCKSTEP_BUNDLES.lockstep.bundle.shop.backend.>" } }
       { service: { account: HUB, subject: "$JS.API.STREAM.INFO.LOCKSTEP" }, to: "lockstep.api.STREAM.INFO.LOCKSTEP" }
+      { service: { account: HUB, subject: "$JS.API.STREAM.MSG.GET.LOCKSTEP" }, to: "lockstep.api.STREAM.MSG.GET.LOCKSTEP" }
       { service: { account: HUB, subject: "lockstep.run.shop.*.request.*" } }
       { service: { account: HUB, subject: "lockstep.bundle.shop.backend.>" } }
       { stream: { account: HUB, subject: "lockstep.live.run.shop.>" } }
@@ -91,6 +93,19 @@ async fn it_knows_the_logs_state_by_its_imported_name() -> Result<()> {
     let known = world.agent.log_state(limit()).await?;
     assert_eq!(known, world.hub.log_state(limit()).await?);
     assert_eq!(known.last, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_skips_a_record_with_malformed_headers() -> Result<()> {
+    let world = two_accounts().await?;
+    let bad = verdict(&world.hub, "r1", 1).subject;
+    forgery::publish_as(world.server.url(), "hub", &bad, forgery::MALFORMED[0], "{}").await?;
+    world.hub.append(&verdict(&world.hub, "r1", 2), limit()).await?;
+    let filter = vec![world.agent.subjects().family(&key("r1"), &Family::Verdict)];
+    let reading = world.agent.read(&filter, 2, limit()).await?;
+    let valid: Vec<bool> = reading.entries.iter().map(|entry| entry.content.is_ok()).collect();
+    assert_eq!((reading.upto, valid), (2, vec![false, true]));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use async_nats::{Client, HeaderMap};
-use lockstep_bus::{Appended, Bus, Follow};
+use lockstep_bus::{Appended, Bus, DevServer, Follow};
 use lockstep_shared::{
     codec::{Entry, Rubbish},
     subject::Family,
@@ -27,8 +27,9 @@ async fn verdicts(bus: &Bus, expected: usize) -> Result<Vec<Entry>> {
     while followed.len() < expected {
         match in_time("the follower", follower.next()).await? {
             Some(Follow::Entry(entry)) => followed.push(*entry),
-            Some(Follow::CaughtUp { .. }) => {}
-            other => panic!("{other:?}"),
+            Some(Follow::LogWentBack { .. }) | None => panic!("it followed {followed:?}"),
+            // A lost connection loses nothing.
+            Some(_) => {}
         }
     }
     for (read, followed) in read.iter().zip(&followed) {
@@ -88,12 +89,22 @@ async fn a_forged_position_makes_a_record_rubbish_for_every_reader() -> Result<(
 
 /// Headers that a stranger sends as they are, status line and all.
 async fn publish_raw(url: &str, subject: &str, headers: &str, body: &str) -> Result<()> {
+    publish_as(url, "", subject, headers, body).await
+}
+
+pub(crate) async fn publish_as(
+    url: &str,
+    user: &str,
+    subject: &str,
+    headers: &str,
+    body: &str,
+) -> Result<()> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let address = url.strip_prefix("nats://").context("an address")?;
     let mut socket = tokio::net::TcpStream::connect(address).await?;
     let total = headers.len() + body.len();
     let text = format!(
-        "CONNECT {{\"verbose\":false,\"headers\":true}}\r\nHPUB {subject} {} {total}\r\n{headers}{body}\r\nPING\r\n",
+        "CONNECT {{\"verbose\":false,\"headers\":true,\"user\":\"{user}\",\"pass\":\"pw\"}}\r\nHPUB {subject} {} {total}\r\n{headers}{body}\r\nPING\r\n",
         headers.len()
     );
     socket.write_all(text.as_bytes()).await?;
@@ -174,5 +185,66 @@ async fn a_follower_gets_past_headers_that_no_client_can_read() -> Result<()> {
         }
     }
     assert_eq!(seen, [(1, true), (2, false), (3, false), (4, true)]);
+    Ok(())
+}
+
+/// What no client library reads: it gives the connection up.
+pub(crate) const MALFORMED: [&str; 3] = [
+    "NATS/1.0\r\nno colon here\r\n\r\n",
+    "NATS/1.0 what is this\r\n\r\n",
+    "NATS/1.0\r\na name: with a blank\r\n\r\n",
+];
+
+#[tokio::test]
+async fn a_record_with_malformed_headers_is_rubbish_to_every_reader_and_writer() -> Result<()> {
+    let world = World::new().await?;
+    world.bus.append(&verdict(&world.bus, "r1", 1), limit()).await?;
+    for (n, headers) in (2..).zip(MALFORMED) {
+        let subject = verdict(&world.bus, "r1", n).subject;
+        publish_raw(world.server.url(), &subject, headers, "{}").await?;
+    }
+    world.bus.append(&verdict(&world.bus, "r1", 5), limit()).await?;
+    let entries = verdicts(&world.bus, 5).await?;
+    let valid: Vec<bool> = entries.iter().map(|entry| entry.content.is_ok()).collect();
+    assert_eq!(valid, [true, false, false, false, true]);
+    let positions: Vec<u64> = entries.iter().map(|entry| entry.seq).collect();
+    assert_eq!(positions, [1, 2, 3, 4, 5]);
+
+    // From then on it costs no connection: not to read, not to look, not to write.
+    let generation = world.bus.link().borrow().generation;
+    let filter = vec![world.bus.subjects().family(&key("r1"), &Family::Verdict)];
+    let reading = world.bus.read(&filter, 5, limit()).await?;
+    assert_eq!((reading.upto, reading.entries.len()), (5, 5));
+    let seen = world.bus.get_one(&entries_subject(&world.bus, 3), limit()).await?;
+    assert!(seen.is_some_and(|entry| entry.content.is_err()));
+    let taken = world.bus.append(&verdict(&world.bus, "r1", 2), limit()).await?;
+    assert!(matches!(&taken, Appended::Taken(by) if by.content.is_err()), "{taken:?}");
+    assert_eq!(world.bus.link().borrow().generation, generation);
+    Ok(())
+}
+
+fn entries_subject(bus: &Bus, n: u32) -> String {
+    verdict(bus, "r1", n).subject
+}
+
+#[tokio::test]
+async fn who_may_not_look_at_malformed_headers_is_told_the_subject_and_what_to_permit() -> Result<()>
+{
+    let server = DevServer::with_config(
+        r#"accounts { A { jetstream: enabled, users: [
+            { user: admin, password: pw },
+            { user: agent, password: pw, permissions: { publish: [
+                "$JS.API.STREAM.INFO.LOCKSTEP", "$JS.API.DIRECT.GET.LOCKSTEP"] } } ] } }"#,
+    )
+    .await?;
+    let admin = Bus::connect(&as_user(&server, "admin"), "admin", LIMIT).await?;
+    admin.ensure_streams(&small_streams(), limit()).await?;
+    admin.append(&verdict(&admin, "r1", 1), limit()).await?;
+    let bad = verdict(&admin, "r1", 2).subject;
+    publish_as(server.url(), "admin", &bad, MALFORMED[0], "{}").await?;
+    let agent = Bus::connect(&as_user(&server, "agent"), "agent", LIMIT).await?;
+    let filter = vec![agent.subjects().family(&key("r1"), &Family::Verdict)];
+    let error = agent.read(&filter, 0, limit()).await.unwrap_err().to_string();
+    assert!(error.contains(&bad) && error.contains("STREAM.MSG.GET.LOCKSTEP"), "{error}");
     Ok(())
 }
