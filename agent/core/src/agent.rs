@@ -188,10 +188,11 @@ impl Agent {
             turn.out.wake = None;
             return;
         }
-        if self.contact.is_due(turn.now) {
+        let appending = self.lanes.is_appending();
+        if self.contact.is_due(turn.now, appending) {
             turn.out.read = true;
         }
-        turn.wake_at(self.contact.next(turn.now));
+        turn.wake_at(self.contact.next(turn.now, appending));
     }
 
     /// Whether not even Closed is waited for.

@@ -41,8 +41,12 @@ pub(crate) struct Contact {
     pub(crate) is_current: bool,
     /// Whether any did.
     has_read: bool,
-    /// When the next reading is due.
+    /// Whether something asked for a reading at once.
+    is_wanted: bool,
+    /// When to ask again after an answer that was behind.
     due: Option<Timestamp>,
+    /// When the next reading is due if nothing asks for one.
+    at_the_latest: Option<Timestamp>,
     /// How many own slots the next one asks for.
     window: u32,
     /// When the agent was last called.
@@ -60,7 +64,9 @@ impl Contact {
             heard_at: None,
             is_current: false,
             has_read: false,
+            is_wanted: true,
             due: None,
+            at_the_latest: None,
             window: WINDOW,
             called_at: None,
             went_back: None,
@@ -77,16 +83,17 @@ impl Contact {
 
     pub(crate) fn met(&mut self, seq: Sequence) {
         self.stored = self.stored.max(seq);
-        self.due = None;
+        self.ask_now();
     }
 
     pub(crate) fn rang(&mut self, seq: Sequence) {
         self.rung = self.rung.max(seq);
-        self.due = None;
+        self.ask_now();
     }
 
     /// Makes the next reading due at once.
     pub(crate) fn ask_now(&mut self) {
+        self.is_wanted = true;
         self.due = None;
     }
 
@@ -105,7 +112,7 @@ impl Contact {
         if whole {
             self.window = WINDOW;
         } else {
-            self.due = None;
+            self.ask_now();
             if slots_went_on {
                 self.window = (self.window * 4).min(MAX_WINDOW);
             }
@@ -117,17 +124,26 @@ impl Contact {
         self.due = Some(now.after(ASK_AGAIN));
     }
 
-    /// Whether a reading is due; if so the next one is due after [`READ_EVERY`].
-    pub(crate) fn is_due(&mut self, now: Timestamp) -> bool {
-        let due = self.due.is_none_or(|due| now >= due);
+    /// Whether a reading is due; if so the next one is due after [`READ_EVERY`]. While an append is
+    /// under way, its answer will ask for one anyhow: one reading then shows the bell's and it.
+    pub(crate) fn is_due(&mut self, now: Timestamp, appending: bool) -> bool {
+        let due = now >= self.next(now, appending);
         if due {
-            self.due = Some(now.after(READ_EVERY));
+            self.due = None;
+            self.at_the_latest = Some(now.after(READ_EVERY));
+            self.is_wanted = false;
         }
         due
     }
 
-    pub(crate) fn next(&self, now: Timestamp) -> Timestamp {
-        self.due.unwrap_or(now)
+    /// When the next reading is due.
+    pub(crate) fn next(&self, now: Timestamp, appending: bool) -> Timestamp {
+        let latest = self.at_the_latest.unwrap_or(now);
+        match self.due {
+            Some(due) => due.min(latest),
+            None if self.is_wanted && !appending => now,
+            None => latest,
+        }
     }
 
     /// Whether there was a reading that answered the whole filter.
@@ -154,5 +170,49 @@ impl Contact {
     pub(crate) fn lose(&mut self, how: String) {
         *self = Self { called_at: self.called_at, ..Self::none() };
         self.went_back = Some(how);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000_000);
+
+    /// After a first reading.
+    fn heard() -> Contact {
+        let mut contact = Contact::none();
+        assert!(contact.is_due(NOW, true), "nothing waits for the first one");
+        contact.read(1, NOW, NOW);
+        contact.whole(true, false);
+        assert!(!contact.is_due(NOW, false));
+        contact
+    }
+
+    #[test]
+    fn a_bell_asks_for_a_reading_at_once_unless_an_appends_answer_will() {
+        let mut contact = heard();
+        contact.rang(2);
+        assert_eq!(contact.next(NOW, false), NOW);
+        assert!(!contact.is_due(NOW, true));
+        contact.met(3);
+        assert!(contact.is_due(NOW, false), "one reading for both");
+        assert!(!contact.is_due(NOW, false));
+    }
+
+    #[test]
+    fn an_append_without_an_answer_delays_no_reading_for_longer_than_usual() {
+        let mut contact = heard();
+        contact.rang(2);
+        let latest = NOW.after(READ_EVERY);
+        assert_eq!(contact.next(NOW, true), latest);
+        assert!(contact.is_due(latest, true));
+    }
+
+    #[test]
+    fn an_answer_that_was_behind_is_asked_for_again_although_an_append_is_under_way() {
+        let mut contact = heard();
+        contact.behind(NOW);
+        assert!(contact.is_due(NOW.after(ASK_AGAIN), true));
     }
 }

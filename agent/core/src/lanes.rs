@@ -144,6 +144,11 @@ impl Lanes {
         })
     }
 
+    /// Whether any append has not been answered.
+    pub(crate) fn is_appending(&self) -> bool {
+        [&self.workflow, &self.party].iter().any(|lane| matches!(lane, Lane::Sent(_)))
+    }
+
     /// Whether an append has not been answered.
     pub(crate) fn is_waiting(&self, family: &Family) -> bool {
         matches!(self.of(family), Lane::Sent(_) | Lane::Recalled(_))
