@@ -67,7 +67,7 @@ pub(crate) const TABLE: [Row; 12] = [
         exit: Exit::Usage,
         code: 2,
         meaning: "Wrong usage: an unknown verb or flag, a missing or malformed argument, \
-                  a run or party that does not exist.",
+                  a run or party that does not exist, a run id that another plan has.",
         next: "Follow the message; `lockstep VERB --help` lists what is accepted.",
     },
     Row {

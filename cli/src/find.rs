@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     failure::Failure,
-    online::{ASK_LIMIT, unreadable},
+    online::{ASK_LIMIT, no_log, unreadable},
 };
 
 /// How many runs an error message names.
@@ -173,7 +173,12 @@ pub(crate) async fn headings(bus: &Bus, filters: Vec<String>) -> Result<Vec<Head
             Ok(Some(Follow::Heading(heading))) => found.push(heading),
             Ok(Some(Follow::CaughtUp { .. })) => return Ok(found),
             Ok(Some(Follow::LogWentBack { .. })) => found.clear(),
-            Ok(Some(Follow::Trouble { why })) => trouble = why,
+            Ok(Some(Follow::Trouble { why })) => {
+                if let Some(failure) = no_log(bus).await {
+                    return Err(failure);
+                }
+                trouble = why;
+            }
             Ok(Some(Follow::Entry(_) | Follow::Rebuilt { .. })) => {}
             Ok(None) | Err(_) => {
                 return Err(unreadable(lockstep_bus::ReadError::TimedOut { reason: trouble }));
@@ -193,7 +198,12 @@ pub(crate) async fn entries(bus: &Bus, filters: Vec<String>) -> Result<Vec<Entry
             Ok(Some(Follow::Entry(entry))) => found.push(*entry),
             Ok(Some(Follow::CaughtUp { .. })) => return Ok(found),
             Ok(Some(Follow::LogWentBack { .. })) => found.clear(),
-            Ok(Some(Follow::Trouble { why })) => trouble = why,
+            Ok(Some(Follow::Trouble { why })) => {
+                if let Some(failure) = no_log(bus).await {
+                    return Err(failure);
+                }
+                trouble = why;
+            }
             Ok(Some(Follow::Heading(_) | Follow::Rebuilt { .. })) => {}
             Ok(None) | Err(_) => {
                 return Err(unreadable(lockstep_bus::ReadError::TimedOut { reason: trouble }));

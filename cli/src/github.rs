@@ -28,7 +28,7 @@ pub(crate) fn annotations(report: &RunReport) -> String {
         let (title, message) = (property(&format!("{name}: {}", report.summary)), lines.join("\n"));
         text.push_str(&format!("::error title={title}::{}\n", data(message.trim_end())));
     }
-    for warning in &report.warnings {
+    for warning in report.notices() {
         text.push_str(&format!("::warning title={}::{}\n", property(&name), data(&line(warning))));
     }
     if report.cause.is_none() {

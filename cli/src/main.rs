@@ -2,6 +2,7 @@
 
 mod cli;
 mod context;
+mod doing;
 mod exit;
 mod failure;
 mod find;

@@ -50,11 +50,7 @@ pub(crate) async fn close(bus: Bus) {
 /// A reading of the log that failed.
 pub(crate) fn unreadable(error: ReadError) -> Failure {
     let denied = matches!(error, ReadError::Denied(_));
-    let failure = Failure {
-        exit: Exit::Unavailable,
-        error: anyhow::Error::new(error).context("cannot read the log"),
-        help: None,
-    };
+    let failure = Failure { exit: Exit::Unavailable, error: error.into(), help: None };
     failure.help(if denied {
         "these credentials may not read runs: use credentials of a viewer, operator or submitter"
     } else {
@@ -79,10 +75,30 @@ pub(crate) fn unwritten(error: AppendError, what: &str) -> Failure {
     Failure { exit: Exit::Unavailable, error, help: None }.help(help)
 }
 
+/// That there is no log to read, if that is so: nobody has to wait for what nobody will bring.
+pub(crate) async fn no_log(bus: &Bus) -> Option<Failure> {
+    match bus.inspect_streams(soon()).await {
+        Err(error @ (StreamError::Absent(_) | StreamError::NoJetStream(_))) => {
+            Some(unusable(error))
+        }
+        _ => None,
+    }
+}
+
 /// Streams that cannot be used.
 pub(crate) fn unusable(error: StreamError) -> Failure {
+    if let StreamError::Absent(stream) = &error {
+        return Failure::unavailable(format!(
+            "this NATS server has no log yet: the stream {stream} is created by the first \
+             coordinator, and none has run"
+        ))
+        .help(
+            "start one with `lockstep-coordinator` and the same connection settings; or let \
+             `lockstep dev FILE` bring a server and a coordinator of its own",
+        );
+    }
     let help = match &error {
-        StreamError::Absent(_) => Some("`lockstep dev FILE` needs none: it brings its own server"),
+        StreamError::Absent(_) => None,
         StreamError::Mismatch { .. } => Some("`lockstep doctor` compares the streams again"),
         StreamError::Denied(_) => {
             Some("use credentials that may ask for the stream's state: a submitter's or viewer's")

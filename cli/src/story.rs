@@ -15,6 +15,9 @@ use crate::{
     terminal::{Paint, Style, line},
 };
 
+/// The kind of what is no record.
+pub(crate) const RUBBISH: &str = "rubbish";
+
 /// One record, told.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +70,7 @@ impl Event {
             pipeline: entry.key.pipeline.clone(),
             run: entry.key.run.clone(),
             slot: entry.slot.to_string(),
-            kind: stated.map_or("rubbish", |stated| stated.record.kind()),
+            kind: stated.map_or(RUBBISH, |stated| stated.record.kind()),
             source: stated.map(|stated| stated.source.to_string()),
             effect,
             style: if reason.is_some() { Some(Style::Dim) } else { style },

@@ -35,10 +35,8 @@ pub(crate) struct Submitted {
     /// The run.
     #[serde(flatten)]
     pub(crate) key: RunKey,
-    /// Whether it was there already.
+    /// Whether it was there already, with this very plan.
     pub(crate) attached: bool,
-    /// Whether it is the plan that was to be submitted.
-    pub(crate) same_plan: bool,
 }
 
 impl Show for Submitted {
@@ -51,7 +49,7 @@ impl Show for Submitted {
     }
 }
 
-/// Appends the plan; an id that is in use already attaches to that run.
+/// Appends the plan; an id that is in use for the same plan attaches to that run.
 pub(crate) async fn submit(
     bus: &Bus,
     plan: Plan,
@@ -73,22 +71,37 @@ pub(crate) async fn submit(
     let source = Source::Submitter(by.clone());
     let record = Record::Plan { plan: Box::new(plan.clone()), submitted_by: by };
     match into_slot(bus, &key, &slot, &record, &source).await? {
-        Placed::Stored(_) => Ok(Submitted { key, attached: false, same_plan: true }),
+        Placed::Stored(_) => Ok(Submitted { key, attached: false }),
         Placed::Taken(entry) => attach(key, &plan, entry.content.map(|stated| stated.record).ok()),
     }
 }
 
 fn attach(key: RunKey, plan: &Plan, there: Option<Record>) -> Result<Submitted, Failure> {
     match there {
-        Some(Record::Plan { plan: known, .. }) => {
-            Ok(Submitted { key, attached: true, same_plan: *known == *plan })
+        Some(Record::Plan { plan: known, .. }) if *known == *plan => {
+            Ok(Submitted { key, attached: true })
         }
+        Some(Record::Plan { plan: known, .. }) => Err(Failure::usage(format!(
+            "the run id {} is in use for another plan (its digest is {}, this one's {}), so \
+             nothing was submitted",
+            key.run,
+            short(&known.digest()),
+            short(&plan.digest())
+        ))
+        .help(format!(
+            "choose another `--run-id`; `lockstep status {key}` shows the run that has it"
+        ))),
         _ => Err(Failure::unavailable(format!(
             "the run id {} is taken by something that is no plan of this protocol",
             key.run
         ))
         .help("choose another `--run-id`")),
     }
+}
+
+/// As much of a digest as tells two apart for a person.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }
 
 /// What the log has to offer a plan: room, size and time.

@@ -39,6 +39,12 @@ impl Links {
         Self { link, told }
     }
 
+    /// Whether the connection of this number stands now, and no later one.
+    pub(crate) fn is_current(&self, generation: u64) -> bool {
+        let link = self.link.borrow();
+        link.up && link.generation == generation
+    }
+
     /// The next change; cancel-safe. `None` once it is closed for good.
     pub(crate) async fn next(&mut self) -> Option<LinkChange> {
         loop {
@@ -68,6 +74,17 @@ mod tests {
 
     fn up(generation: u64, overflows: u64) -> Link {
         Link { up: true, generation, overflows, ..Link::default() }
+    }
+
+    #[tokio::test]
+    async fn only_the_connection_that_stands_is_current() {
+        let (sender, receiver) = watch::channel(up(1, 0));
+        let links = Links::new(receiver);
+        assert!(links.is_current(1));
+        sender.send_replace(Link { up: false, ..up(1, 0) });
+        assert!(!links.is_current(1));
+        sender.send_replace(up(2, 0));
+        assert!(!links.is_current(1) && links.is_current(2));
     }
 
     #[tokio::test]

@@ -9,6 +9,15 @@ use lockstep_shared::{fold::Moment, id::Sequence};
 /// How many runs one consumer reads at the start.
 const RUNS_PER_CONSUMER: usize = 32;
 
+/// What comes of reading.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Something for the core.
+    Event(Event),
+    /// Everything has been told, as the log stood behind this connection.
+    CaughtUp { generation: u64 },
+}
+
 /// Reads the log stage by stage.
 pub(crate) struct Reader {
     bus: Bus,
@@ -36,27 +45,27 @@ impl Reader {
         Self { bus: bus.clone(), stage: Stage::Headings, follower: bus.follow_headings(plans, 1) }
     }
 
-    /// The next event; cancel-safe. `None` once the connection was closed.
-    pub(crate) async fn next(&mut self) -> Option<Event> {
+    /// What comes next; cancel-safe. `None` once the connection was closed.
+    pub(crate) async fn next(&mut self) -> Option<News> {
         loop {
             if matches!(self.stage, Stage::Listed { .. }) {
                 return std::future::pending().await;
             }
             let report = self.follower.next().await?;
-            if let Some(event) = self.take(report) {
-                return Some(event);
+            if let Some(news) = self.take(report) {
+                return Some(news);
             }
         }
     }
 
-    fn take(&mut self, report: Follow) -> Option<Event> {
+    fn take(&mut self, report: Follow) -> Option<News> {
         match report {
-            Follow::Entry(entry) => Some(Event::Entry(entry)),
-            Follow::Heading(heading) => Some(Event::Heading {
+            Follow::Entry(entry) => Some(News::Event(Event::Entry(entry))),
+            Follow::Heading(heading) => Some(News::Event(Event::Heading {
                 key: heading.key,
                 at: Moment { seq: heading.seq, time: heading.time },
-            }),
-            Follow::CaughtUp { upto } => self.caught_up(upto),
+            })),
+            Follow::CaughtUp { upto, generation } => self.caught_up(upto, generation),
             Follow::LogWentBack { why } => Some(self.begin_anew(why)),
             Follow::Rebuilt { why } => {
                 tracing::info!(why, "the consumer was made again");
@@ -70,7 +79,7 @@ impl Reader {
     }
 
     /// The end of a stage, or, live, the confirmation that nothing is missing of the same log.
-    fn caught_up(&mut self, upto: Sequence) -> Option<Event> {
+    fn caught_up(&mut self, upto: Sequence, generation: u64) -> Option<News> {
         match &mut self.stage {
             Stage::Headings => {
                 self.stage = Stage::Ends { live_from: upto + 1 };
@@ -80,7 +89,7 @@ impl Reader {
             }
             Stage::Ends { live_from } => {
                 self.stage = Stage::Listed { live_from: *live_from };
-                Some(Event::Listed)
+                Some(News::Event(Event::Listed))
             }
             Stage::Listed { .. } => None,
             Stage::Open { .. } => {
@@ -93,13 +102,13 @@ impl Reader {
                 let why = format!("the log ends at #{upto}, but #{had} had been read");
                 Some(self.begin_anew(why))
             }
-            Stage::Live { .. } => Some(Event::CaughtUp),
+            Stage::Live { .. } => Some(News::CaughtUp { generation }),
         }
     }
 
-    fn begin_anew(&mut self, why: String) -> Event {
+    fn begin_anew(&mut self, why: String) -> News {
         *self = Self::new(&self.bus.clone());
-        Event::WentBack(why)
+        News::Event(Event::WentBack(why))
     }
 
     /// These runs are open: they are read whole, then everything live.

@@ -20,7 +20,7 @@ use crate::{
     error::CoordinatorError,
     links::{LinkChange, Links},
     options::Options,
-    reader::Reader,
+    reader::{News, Reader},
 };
 
 /// How long the streams may take to be created and compared.
@@ -68,6 +68,8 @@ struct Shell {
 /// What came in.
 enum Heard {
     Event(Event),
+    /// Everything has been told, as the log stood behind this connection.
+    CaughtUp(u64),
     Link(LinkChange),
     Question(Question),
 }
@@ -91,6 +93,7 @@ impl Shell {
         loop {
             match self.next().await.ok_or(CoordinatorError::Closed)? {
                 Heard::Event(event) => self.take(event).await,
+                Heard::CaughtUp(generation) => self.caught_up(generation).await,
                 Heard::Link(change) => self.take_link(change).await,
                 Heard::Question(question) => {
                     let runs = self.core.open_runs(&question.pipeline, &question.party);
@@ -109,7 +112,10 @@ impl Shell {
     async fn next(&mut self) -> Option<Heard> {
         let others = async {
             tokio::select! {
-                event = self.reader.next() => event.map(Heard::Event),
+                news = self.reader.next() => news.map(|news| match news {
+                    News::Event(event) => Heard::Event(event),
+                    News::CaughtUp { generation } => Heard::CaughtUp(generation),
+                }),
                 event = self.appends.next() => Some(Heard::Event(event)),
                 beat = self.beats.next() => beat.map(|(key, workflow, beat)| {
                     Heard::Event(Event::Beat { key, workflow, epoch: beat.epoch })
@@ -139,11 +145,21 @@ impl Shell {
         }
     }
 
+    /// What was asked on an earlier connection may still wait to be taken: it says nothing of the
+    /// log behind this one, and what is held stays held until somebody has looked there.
+    async fn caught_up(&mut self, generation: u64) {
+        if self.links.is_current(generation) {
+            self.appends.release();
+        } else {
+            tracing::debug!(generation, "the log behind an earlier connection was read to its end");
+        }
+        self.take(Event::CaughtUp).await;
+    }
+
     /// The one place that calls the core.
     async fn take(&mut self, event: Event) {
         match &event {
             Event::Entry(entry) => self.clock.notice(entry.time),
-            Event::CaughtUp => self.appends.release(),
             Event::WentBack(_) => self.appends.forget(),
             _ => {}
         }
@@ -203,5 +219,37 @@ fn log(note: &Note) {
         Level::Info => tracing::info!(run, "{}", note.text),
         Level::Warn => tracing::warn!(run, "{}", note.text),
         Level::Error => tracing::error!(run, "{}", note.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_bus::{DevServer, StreamOptions};
+    use lockstep_coordinator_core::Append;
+    use lockstep_shared::{record::Record, subject::Family};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_word_of_an_earlier_connection_releases_nothing() {
+        let server = DevServer::start().await.unwrap();
+        let bus = Bus::connect(&server.connection(), "test", LIMIT).await.unwrap();
+        let streams = StreamOptions::dev();
+        let options = Options { streams: streams.clone(), instance: "c1".to_owned() };
+        let reports = bus.ensure_streams(&streams, Instant::now() + LIMIT).await.unwrap();
+        let mut shell = Shell::new(&bus, &options, &reports).await;
+        let key = lockstep_shared::id::RunKey {
+            pipeline: "shop".parse().unwrap(),
+            run: "r1".parse().unwrap(),
+        };
+        let slot = Family::Admission.slot(1);
+        shell.appends.send(Append { key, slot, record: Record::Admitted {} });
+        let current = bus.link().borrow().generation;
+        shell.caught_up(current - 1).await;
+        assert_eq!(shell.appends.under_way(), 0, "it went out on the word of a lost connection");
+        shell.caught_up(current).await;
+        assert_eq!(shell.appends.under_way(), 1);
     }
 }

@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_record_over_its_size_is_refused_before_it_is_sent() {
         let reason = "x".repeat(MAX_RECORD_BYTES);
-        let record = Record::Refused { reason, cancelled: false };
+        let record = Record::Refused { reason, cancelled: false, at: None };
         let slot = Family::Admission.slot(1);
         let refused = encode(
             &Subjects::default(),

@@ -182,8 +182,8 @@ codes! {
         "By the timeouts of the steps before it, the last party may arrive later after the first one than the barrier allows.",
         "Raise the barrier's timeout, or shorten the steps' timeouts.";
     ApprovalTime "approval-time" Warning "an approval has a deadline",
-        "A foreign party has to arrive before the barrier's timeout, which starts at the first workflow's arrival and does not stop for an approval. An early approval starts no clock.",
-        "Give the barrier a timeout that is long enough for whoever approves.";
+        "A foreign party has to arrive before the barrier's timeout, which starts at the first workflow's arrival and does not stop for an approval. An early approval starts no clock. Nobody wrote a timeout for this one.",
+        "Write a `timeout` at the barrier, long enough for whoever approves; any that is written settles this. The run's own (`spec.timeout`, 1h by default) may not be shorter.";
     DroppedBarrier "dropped-barrier" Warning "a barrier is dropped",
         "All workflows that name it are waived, so nobody could meet there.",
         "Nothing, if the workflows were meant to be left out.";

@@ -14,6 +14,10 @@ use crate::{
 /// The largest output tail that a record carries, in bytes (PROTOCOL section 2, sizes).
 pub const MAX_OUTPUT_BYTES: usize = 8 * 1024;
 
+/// The largest tail that a rollback's record carries, in bytes: beside it stands a list of what
+/// is left.
+pub const MAX_UNDO_OUTPUT_BYTES: usize = 4 * 1024;
+
 /// The longest cause text that a verdict carries, in bytes.
 pub const MAX_CAUSE_BYTES: usize = 4 * 1024;
 
@@ -46,6 +50,10 @@ pub enum Record {
         /// Whether somebody asked for it to be cancelled while it was queued.
         #[serde(default)]
         cancelled: bool,
+        /// What decided it: its plan, the abort request, or the Closed that would have freed it.
+        /// Until there it waited.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Sequence>,
     },
     /// An incarnation of a workflow's agent began; its slot number is its epoch.
     Joined {
@@ -104,6 +112,9 @@ pub enum Record {
         /// Whether an operator settled it by keeping what is there.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         accepted: bool,
+        /// The tail of what the undos printed.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        output: String,
     },
     /// A workflow could not undo what it did.
     RollbackFailed {
@@ -114,6 +125,9 @@ pub enum Record {
         /// What is left; each a sentence.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<String>,
+        /// The tail of what the undos printed.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        output: String,
     },
     /// A workflow of a committed run gave up its means to go back.
     Finalized {
@@ -232,6 +246,33 @@ pub enum Record {
 }
 
 impl Record {
+    /// Every kind, in the order in which a run meets them.
+    pub const KINDS: [&str; 23] = [
+        "Plan",
+        "Admitted",
+        "Refused",
+        "Joined",
+        "StepStarted",
+        "StepFinished",
+        "Failed",
+        "RollingBack",
+        "RolledBack",
+        "RollbackFailed",
+        "Finalized",
+        "Left",
+        "Arrived",
+        "PartyFailed",
+        "Released",
+        "Aborted",
+        "Committed",
+        "DeadlinePassed",
+        "AgentLost",
+        "AbortRequested",
+        "ResumeRequested",
+        "AcceptRequested",
+        "Closed",
+    ];
+
     /// The record's kind as it stands in its body and, behind `dev.lockstep.`, in `ce-type`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -391,4 +432,16 @@ pub enum Outcome {
     },
     /// Nobody reported before the deadline.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_kinds_is_the_list_of_records() {
+        let wrong = serde_json::from_str::<Record>(r#"{"kind":"nope"}"#).unwrap_err().to_string();
+        let known: Vec<&str> = wrong.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, Record::KINDS, "{wrong}");
+    }
 }

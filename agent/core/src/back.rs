@@ -33,6 +33,8 @@ pub(crate) struct Rollback {
     resume: Option<Sequence>,
     undone: BTreeSet<StepIndex>,
     residue: Vec<String>,
+    /// The end of what the undos printed, under the names of their steps.
+    output: String,
     /// How often the present step's undo failed.
     tries: u32,
     again_at: Timestamp,
@@ -52,6 +54,18 @@ impl Rollback {
         self.tries = 0;
         let room = MAX_RESIDUE.saturating_sub(self.residue.len());
         self.residue.extend(residue.into_iter().take(room));
+    }
+
+    /// Keeps what the last try of a step's undo printed.
+    pub(crate) fn printed(&mut self, step: &str, output: &str) {
+        if output.trim().is_empty() {
+            return;
+        }
+        if !self.output.is_empty() && !self.output.ends_with('\n') {
+            self.output.push('\n');
+        }
+        self.output.push_str(&format!("undo of {step}:\n{output}"));
+        self.output = text::undo_output(&self.output);
     }
 }
 
@@ -79,11 +93,13 @@ impl Agent {
         Some(match self.rollback.result.as_ref()? {
             Ok(()) => {
                 let residue = text::list(&self.rollback.residue);
-                Record::RolledBack { epoch, residue, accepted: false }
+                let output = self.rollback.output.clone();
+                Record::RolledBack { epoch, residue, accepted: false, output }
             }
             Err(Unfinished { error, left }) => {
                 let (error, left) = (text::error(error), text::list(left));
-                Record::RollbackFailed { epoch, error, left }
+                let output = self.rollback.output.clone();
+                Record::RollbackFailed { epoch, error, left, output }
             }
         })
     }
@@ -150,7 +166,7 @@ impl Agent {
     pub(crate) fn undo_unsaved(&mut self, step: StepIndex, error: &str, turn: &mut Turn) {
         self.mark = Some(UndoMark::Prepared);
         self.work.cancel();
-        self.undo_failed(step, error, Vec::new(), turn);
+        self.undo_failed(step, error, Vec::new(), "", turn);
     }
 
     pub(crate) fn undo_failed(
@@ -158,6 +174,7 @@ impl Agent {
         step: StepIndex,
         error: &str,
         left: Vec<String>,
+        output: &str,
         turn: &mut Turn,
     ) {
         let name = self.step_name(step);
@@ -166,6 +183,7 @@ impl Agent {
         if self.rollback.tries < TRIES {
             self.rollback.again_at = turn.now.after(back_off(self.rollback.tries));
         } else {
+            self.rollback.printed(&name, output);
             self.stop_undoing(format!("undoing {name} failed: {error}"), left, turn);
         }
     }
@@ -173,7 +191,7 @@ impl Agent {
     /// Gives up: an undo presupposes that all later steps are undone, so the rest is left too.
     fn stop_undoing(&mut self, error: String, mut left: Vec<String>, turn: &mut Turn) {
         turn.error(format!(
-            "the rollback is incomplete: {error}; use `lockstep rollback resume` or `accept`"
+            "the rollback is incomplete: {error}; what is left has to be settled before the next run"
         ));
         left.truncate(MAX_RESIDUE);
         let rest = self.to_undo().into_iter().rev();
@@ -193,7 +211,12 @@ impl Agent {
             Some((_, EndedSeen::RollbackFailed { left, .. })) => text::list(left),
             _ => Vec::new(),
         };
-        let record = Record::RolledBack { epoch: term.epoch, residue, accepted: true };
+        let record = Record::RolledBack {
+            epoch: term.epoch,
+            residue,
+            accepted: true,
+            output: String::new(),
+        };
         self.report(record, turn);
     }
 
@@ -211,7 +234,12 @@ impl Agent {
              same, or `accept`"
         );
         let left = vec!["the new state of every step".to_owned()];
-        let record = Record::RollbackFailed { epoch: term.epoch, error: error.clone(), left };
+        let record = Record::RollbackFailed {
+            epoch: term.epoch,
+            error: error.clone(),
+            left,
+            output: String::new(),
+        };
         if self.report(record, turn) {
             turn.error(error);
         }

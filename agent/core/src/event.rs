@@ -155,6 +155,8 @@ pub enum Report {
         step: StepIndex,
         /// What could not be given back, or was kept on purpose; each a sentence.
         residue: Vec<String>,
+        /// The end of what its undo printed.
+        output: String,
     },
     /// A step could not be undone, or was stopped.
     UndoFailed {
@@ -164,6 +166,8 @@ pub enum Report {
         error: String,
         /// What is left of it; each a sentence.
         left: Vec<String>,
+        /// The end of what its undo printed.
+        output: String,
     },
     /// The means to go back are given up.
     Finalized {

@@ -179,9 +179,12 @@ impl Agent {
             Report::Failed { step, attempt, error, output } if !stopped => {
                 self.attempt_ended(step, attempt, Err((error, output)), turn);
             }
-            Report::Undone { step, residue } => self.rollback.undone(step, residue),
-            Report::UndoFailed { step, error, left } if !stopped => {
-                self.undo_failed(step, &error, left, turn);
+            Report::Undone { step, residue, output } => {
+                self.rollback.printed(&self.step_name(step), &output);
+                self.rollback.undone(step, residue);
+            }
+            Report::UndoFailed { step, error, left, output } if !stopped => {
+                self.undo_failed(step, &error, left, &output, turn);
             }
             Report::Finalized { warnings } => self.finalizing.done(warnings),
             Report::FinalizeFailed { error } if !stopped => {

@@ -2,7 +2,7 @@
 
 use lockstep_shared::{
     fold::{cut, tail},
-    record::{MAX_LISTED, MAX_OUTPUT_BYTES},
+    record::{MAX_LISTED, MAX_OUTPUT_BYTES, MAX_UNDO_OUTPUT_BYTES},
 };
 
 /// The longest error that a record carries: with 8 KiB of output and the envelope it stays well
@@ -23,6 +23,11 @@ pub(crate) fn error(text: &str) -> String {
 /// The end of what was printed, for a record.
 pub(crate) fn output(text: &str) -> String {
     tail(text, MAX_OUTPUT_BYTES).to_owned()
+}
+
+/// The end of what undos printed, for a record that lists what is left as well.
+pub(crate) fn undo_output(text: &str) -> String {
+    tail(text, MAX_UNDO_OUTPUT_BYTES).to_owned()
 }
 
 /// A self-chosen name, for a record.

@@ -179,13 +179,19 @@ impl Doer {
 
     async fn undo(self, step: StepIndex, stop: CancellationToken) -> Report {
         let Some(_turn) = self.turn_unless(&stop).await else {
-            return Report::UndoFailed { step, error: NOT_BEGUN.to_owned(), left: Vec::new() };
+            return Report::UndoFailed {
+                step,
+                error: NOT_BEGUN.to_owned(),
+                left: Vec::new(),
+                output: String::new(),
+            };
         };
         match &self.target {
             Some(target) => target.undo(step, stop).await,
             None => {
                 let error = "what undoes this run is not known".to_owned();
-                Report::UndoFailed { step, error, left: vec![format!("step {}", step + 1)] }
+                let left = vec![format!("step {}", step + 1)];
+                Report::UndoFailed { step, error, left, output: String::new() }
             }
         }
     }

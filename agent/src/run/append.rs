@@ -121,11 +121,12 @@ fn shortened(record: Record) -> Record {
         Record::Failed { epoch, step, error, output } => {
             Record::Failed { epoch, step, error: cut(error), output: end(output) }
         }
-        Record::RolledBack { epoch, residue, accepted } => {
-            Record::RolledBack { epoch, residue: few(residue), accepted }
+        Record::RolledBack { epoch, residue, accepted, output } => {
+            Record::RolledBack { epoch, residue: few(residue), accepted, output: end(output) }
         }
-        Record::RollbackFailed { epoch, error, left } => {
-            Record::RollbackFailed { epoch, error: cut(error), left: few(left) }
+        Record::RollbackFailed { epoch, error, left, output } => {
+            let (error, left, output) = (cut(error), few(left), end(output));
+            Record::RollbackFailed { epoch, error, left, output }
         }
         Record::Finalized { epoch, degraded, warnings } => {
             Record::Finalized { epoch, degraded: degraded.map(cut), warnings: few(warnings) }
@@ -147,7 +148,12 @@ mod tests {
         let source = Source::Agent(key.pipeline.clone(), workflow.clone(), "host".to_owned());
         let slot = Family::Workflow(workflow).slot(7);
         let left = vec!["x".repeat(9000); 50];
-        let record = Record::RollbackFailed { epoch: 1, error: "\"".repeat(90_000), left };
+        let record = Record::RollbackFailed {
+            epoch: 1,
+            error: "\"".repeat(90_000),
+            left,
+            output: String::new(),
+        };
         let encoded = |record: &Record| {
             encode(&Subjects::default(), &key, &slot, record, &source, Timestamp(0), None)
         };

@@ -122,27 +122,31 @@ impl Target {
 
     /// Undoes a step, however much of it was done.
     pub(super) async fn undo(&self, step: StepIndex, stop: CancellationToken) -> Report {
-        let failed = |error: String| {
+        let failed = |error: String, output: String| {
             let error = fold::cut(&error, MAX_ERROR_BYTES);
-            Report::UndoFailed { step, error, left: Vec::new() }
+            Report::UndoFailed { step, error, left: Vec::new(), output }
         };
-        let undone = Report::Undone { step, residue: Vec::new() };
+        let undone = |output: String| Report::Undone { step, residue: Vec::new(), output };
+        let silence = String::new();
         if let Err(error) = self.end_left_over().await {
-            return failed(error);
+            return failed(error, silence);
         }
         let Some(planned) = self.workflow.steps.get(step) else {
-            return failed(format!("what undoes step {} is not known", step + 1));
+            return failed(format!("what undoes step {} is not known", step + 1), silence);
         };
-        let Action::Run(command) = &planned.action else { return undone };
+        let Action::Run(command) = &planned.action else { return undone(silence) };
         // No undo is the author's word that there is nothing to give back.
-        let Some(undo) = &command.undo else { return undone };
+        let Some(undo) = &command.undo else { return undone(silence) };
         let done = self.run(step, planned, command, undo, 0, &stop).await;
         match done.result {
-            Ok(()) => undone,
-            Err(error) => failed(match done.output.lines().last() {
-                Some(last) => format!("{} (its last line: {last})", error_text(&error)),
-                None => error_text(&error),
-            }),
+            Ok(()) => undone(done.output),
+            Err(error) => {
+                let error = match done.output.lines().last() {
+                    Some(last) => format!("{} (its last line: {last})", error_text(&error)),
+                    None => error_text(&error),
+                };
+                failed(error, done.output)
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use lockstep_shared::{
         Admission, BarrierFate, BarrierState, Decision, MAX_NOTES, Note, Request, RunFold, listed,
     },
     id::{BarrierId, Sequence},
-    plan::Plan,
+    plan::{Plan, Target},
     record::{Deadline, Outcome, Record, RunResult},
     time::Timestamp,
 };
@@ -58,6 +58,7 @@ pub(crate) fn report(fold: &RunFold, heard: &Heard) -> RunReport {
         void: fold.notes().iter().map(void).collect(),
         void_forgotten: fold.notes_forgotten(),
         warnings: warnings(fold, heard, phase),
+        settlement: settlement(fold),
         coordinator: heard.coordinator,
         last_record: fold.position(),
         as_of: At(heard.now),
@@ -143,6 +144,9 @@ fn closing_summary(fold: &RunFold) -> String {
         }
         RunResult::Succeeded => "succeeded",
         RunResult::Planned => "planned: everybody could prepare, nothing was written",
+        RunResult::RolledBack if closed.outcomes.values().all(wrote_nothing) => {
+            "failed before anything was written"
+        }
         RunResult::RolledBack => "failed, rolled back",
         RunResult::RollbackIncomplete => "failed, and a rollback did not finish",
         RunResult::Cancelled => "cancelled, rolled back",
@@ -153,6 +157,10 @@ fn closing_summary(fold: &RunFold) -> String {
         },
     }
     .to_owned()
+}
+
+fn wrote_nothing(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::NotStarted | Outcome::Waived)
 }
 
 fn is_unknown(outcome: &Outcome) -> bool {
@@ -252,7 +260,6 @@ fn warnings(fold: &RunFold, heard: &Heard, phase: Phase) -> Vec<String> {
             )),
             _ => None,
         }));
-        warnings.extend(settlement(fold));
     }
     if fold.notes_forgotten() > 0 {
         warnings.push(format!(
@@ -272,11 +279,14 @@ fn late_agents(fold: &RunFold, now: Timestamp) -> Option<String> {
     if waited.0 < JOIN_PATIENCE_MS {
         return None;
     }
-    let missing = fold.workflows().iter().filter(|(_, state)| state.epoch == 0);
+    let missing = || fold.workflows().iter().filter(|(_, state)| state.epoch == 0);
+    let target = |name| Some(&fold.plan()?.workflow(name)?.target);
+    let runs_commands = missing().any(|(name, _)| matches!(target(name), Some(Target::Command {})));
+    let allow = if runs_commands { " --allow-commands" } else { "" };
     Some(format!(
         "no agent has joined for {} in {}: start one with `lockstep-agent serve --pipeline {} \
-         --workflow NAME` ({} left)",
-        listed(missing.map(|(name, _)| name)),
+         --workflow NAME{allow}` ({} left)",
+        listed(missing().map(|(name, _)| name)),
         rough(waited),
         fold.key().pipeline,
         rough(due.since(now)),

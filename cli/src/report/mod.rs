@@ -176,6 +176,9 @@ pub(crate) struct RunReport {
     /// What a person should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<String>,
+    /// What has to be done about a rollback that did not finish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settlement: Option<String>,
     /// Whether a coordinator answered.
     pub(crate) coordinator: Coordinator,
     /// The last record that this report knows.
@@ -185,6 +188,11 @@ pub(crate) struct RunReport {
 }
 
 impl RunReport {
+    /// Everything that a person should know or do beside the state itself.
+    pub(crate) fn notices(&self) -> impl Iterator<Item = &String> {
+        self.warnings.iter().chain(&self.settlement)
+    }
+
     /// The code that whoever waited for this run ends with.
     pub(crate) fn exit(&self) -> Exit {
         match (self.phase, self.result) {

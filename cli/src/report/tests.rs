@@ -161,6 +161,7 @@ fn agents_that_do_not_join_are_named_with_since_and_until() {
     assert_eq!(waiting.until, Some(At(Timestamp(2000).after(Span::minutes(2)))));
     assert!(told.warnings[0].contains("backend, frontend"), "{:?}", told.warnings);
     assert!(told.warnings[0].contains("1m45s left"), "{:?}", told.warnings);
+    assert!(told.warnings[0].contains("--workflow NAME --allow-commands`"), "{:?}", told.warnings);
     assert_eq!(log.report().warnings, Vec::<String>::new(), "nobody is late after a second");
 }
 
@@ -245,19 +246,43 @@ fn an_unfinished_rollback_says_how_to_settle_it() {
     log.coordinate();
     let left = vec!["/srv/current".to_owned()];
     let error = "undo failed".to_owned();
-    log.write(of("backend"), Record::RollbackFailed { epoch: 1, error, left });
+    log.write(
+        of("backend"),
+        Record::RollbackFailed { epoch: 1, error, left, output: String::new() },
+    );
     log.coordinate();
     let told = log.report();
     assert_eq!(told.result, Some(RunResult::RollbackIncomplete));
     assert_eq!(told.exit(), Exit::RollbackIncomplete);
     assert!(told.waiting.is_empty());
-    let warning = told.warnings.last().unwrap();
+    let warning = told.settlement.clone().unwrap();
     assert!(warning.contains("lockstep rollback resume r1"), "{warning}");
     assert!(told.text(Paint(false)).contains("left: /srv/current"));
     let reason = "mended".to_owned();
     let by = "eve".to_owned();
     log.write(Family::Request, Record::ResumeRequested { by, reason, workflow: None });
-    assert_eq!(log.report().warnings, Vec::<String>::new(), "it was asked for already");
+    assert_eq!(log.report().settlement, None, "it was asked for already");
+}
+
+#[test]
+fn only_barriers_that_somebody_declared_are_listed() {
+    for log in [Log::joined(), Log::prepared()] {
+        let text = log.report().text(Paint(false));
+        assert!(text.contains("  BE  0/3 open"), "{text}");
+        assert!(!text.contains("_commit") && !text.contains("_prepare"), "{text}");
+    }
+}
+
+#[test]
+fn a_refused_run_has_no_barriers_to_show() {
+    let mut log = Log::planned();
+    let reason = "run r0 is open".to_owned();
+    log.write(Family::Admission, Record::Refused { reason, cancelled: false, at: Some(1) });
+    log.coordinate();
+    let told = log.report();
+    assert_eq!(told.result, Some(RunResult::Refused));
+    let text = told.text(Paint(false));
+    assert!(!text.contains("barriers"), "{text}");
 }
 
 #[test]

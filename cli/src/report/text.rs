@@ -32,7 +32,7 @@ impl Show for RunReport {
         text.push_str(&self.barrier_table(paint));
         text.push_str(&self.request_list());
         text.push_str(&void_list(&self.void, paint));
-        for warning in &self.warnings {
+        for warning in self.notices() {
             let _ = writeln!(text, "{} {}", paint.paint(Style::Warn, "warning:"), line(warning));
         }
         text
@@ -103,11 +103,12 @@ impl RunReport {
     }
 
     fn barrier_table(&self, paint: Paint) -> String {
-        let worth_it = |barrier: &&BarrierReport| {
-            !barrier.id.starts_with('_') || barrier.stage == BarrierStage::Open
-        };
+        // Of the two that every run has, the waiting and the workflows' lines tell.
+        let worth_it = |barrier: &&BarrierReport| !barrier.id.starts_with('_');
         let shown: Vec<&BarrierReport> = self.barriers.iter().filter(worth_it).collect();
-        if shown.is_empty() || self.phase == Phase::Waiting {
+        // Nobody came near a barrier of a run that was not admitted.
+        let admitted = self.phase != Phase::Waiting && self.result != Some(RunResult::Refused);
+        if shown.is_empty() || !admitted {
             return String::new();
         }
         let mut text = format!("{}\n", paint.paint(Style::Bold, "barriers"));

@@ -17,15 +17,18 @@ use crate::{
     online::{close, connect},
     output::{Format, print, render, say},
     reader::RunReader,
+    report::{Heard, report},
     requesting::{Requested, request},
+    terminal::line,
     verbs::RunArg,
-    who::claimed,
+    who::{claimed, now},
 };
 
 /// Abort a run: everybody in it rolls back.
 ///
 /// A run that is already decided does not change: the answer says so and the code is 9. A queued
-/// run is never admitted.
+/// run is never admitted. With --wait the code says how it ended: 0 everybody is back, 4 some
+/// workflows stand (`onFailure: each-own`), 5 a rollback did not finish, 7 gave up waiting.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -89,10 +92,14 @@ async fn wait(reader: &mut RunReader, timeout: Duration) -> Outcome {
         say(&format!("{key} is not closed yet; `lockstep status {key} --watch` goes on watching"));
         return Ok(Exit::GaveUp);
     }
-    let result = reader.fold().closed().map(|closed| closed.result);
+    let fold = reader.fold();
+    let ended = report(fold, &Heard { now: now(), ..Heard::default() });
+    say(&format!("{}: closed: {}", fold.key(), line(&ended.summary)));
+    ended.settlement.iter().for_each(|settlement| say(&line(settlement)));
+    let result = fold.closed().map(|closed| closed.result);
     Ok(match result.map(Exit::of) {
         // What was asked for: cancelled, or refused before it began.
-        Some(Exit::Cancelled | Exit::Unavailable | Exit::Failed) | None => Exit::Done,
+        Some(Exit::Cancelled | Exit::Unavailable) | None => Exit::Done,
         Some(other) => other,
     })
 }

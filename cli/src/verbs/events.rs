@@ -1,16 +1,17 @@
 //! `events`: a run's records, one line each.
 
 use lockstep_bus::ConnectionArgs;
+use lockstep_shared::record::Record;
 
 use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    find,
+    find::{self, nearest},
     online::{close, connect},
     output::{Format, print, render, render_all, say},
     reader::{News, RunReader},
-    story::Event,
+    story::{Event, RUBBISH},
     terminal::line,
     verbs::RunArg,
 };
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         return Err(Failure::usage("`--follow` gives many documents, and this shape holds one")
             .help("use `-o jsonl`: one document a line"));
     }
+    check_kinds(&args.kind)?;
     let bus = connect(&args.connection, "events").await?;
     let key = find::run(&bus, args.run.run.as_deref()).await?;
     let mut reader = RunReader::new(&bus, &key);
@@ -51,6 +53,18 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     drop(reader);
     close(bus).await;
     Ok(Exit::Done)
+}
+
+/// A misspelt kind is told, not answered with silence.
+fn check_kinds(wanted: &[String]) -> Result<(), Failure> {
+    let known = || Record::KINDS.into_iter().chain([RUBBISH]);
+    let is_known = |wanted: &String| known().any(|kind| kind.eq_ignore_ascii_case(wanted));
+    let Some(unknown) = wanted.iter().find(|wanted| !is_known(wanted)) else { return Ok(()) };
+    let help = match nearest(unknown, known()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("the kinds are {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Failure::usage(format!("there are no records of kind {unknown:?}")).help(help))
 }
 
 fn is_wanted(args: &Args, event: &Event) -> bool {

@@ -23,9 +23,10 @@ use crate::{
     verbs::RunArg,
 };
 
-/// Print the tails of what a run's steps printed, as the log keeps them.
+/// Print the tails of what a run's steps and undos printed, as the log keeps them.
 ///
-/// The log keeps the last 64 lines or 8 KiB of each attempt that ended; the whole output is in the
+/// The log keeps the last 64 lines or 8 KiB of each attempt that ended, and the last 4 KiB of a
+/// rollback; the whole output is in the
 /// agent's own log.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -49,6 +50,9 @@ pub(crate) struct Args {
 #[serde(rename_all = "camelCase")]
 struct Tail {
     workflow: WorkflowName,
+    /// Whether it is what the undos printed, under the names of their steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    undo: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<String>,
     seq: Sequence,
@@ -74,6 +78,7 @@ impl Show for Tail {
     fn name(&self) -> String {
         match &self.step {
             Some(step) => format!("{}/{}", self.workflow, line(step)),
+            None if self.undo => format!("{}/(undo)", self.workflow),
             None => self.workflow.to_string(),
         }
     }
@@ -101,11 +106,13 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
 
 fn tail(entry: &Entry, fold: &RunFold) -> Option<Tail> {
     let Family::Workflow(workflow) = &entry.slot.family else { return None };
-    let (step, error, output) = match &entry.content.as_ref().ok()?.record {
+    let (undo, step, error, output) = match &entry.content.as_ref().ok()?.record {
         Record::StepFinished { step, ignored, output, .. } => {
-            (Some(*step), ignored.clone(), output)
+            (false, Some(*step), ignored.clone(), output)
         }
-        Record::Failed { step, error, output, .. } => (*step, Some(error.clone()), output),
+        Record::Failed { step, error, output, .. } => (false, *step, Some(error.clone()), output),
+        Record::RolledBack { output, .. } => (true, None, None, output),
+        Record::RollbackFailed { error, output, .. } => (true, None, Some(error.clone()), output),
         _ => return None,
     };
     if output.is_empty() && error.is_none() {
@@ -117,6 +124,7 @@ fn tail(entry: &Entry, fold: &RunFold) -> Option<Tail> {
     });
     Some(Tail {
         workflow: workflow.clone(),
+        undo,
         step,
         seq: entry.seq,
         time: At(entry.time),

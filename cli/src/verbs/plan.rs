@@ -1,6 +1,6 @@
 //! `plan`: what a run would do, by itself or asked of the agents.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
@@ -9,19 +9,21 @@ use lockstep_shared::{
     time::Span,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     context::Context,
+    doing::{details, shortened},
     exit::Exit,
     failure::{Failure, OrExit, Outcome},
     follow::{Followed, Patience, follow},
     online::{close, connect, soon},
-    output::{CiFormat, Format, Show, print, render, say},
+    output::{Format, Show, print, render, say},
     pipeline_file::{self, FileArgs, refuse_clusters},
+    report::RunReport,
     signals::Signals,
     submit::submit,
-    terminal::{Paint, Style, line, lines},
-    verbs::run::conclude,
+    terminal::{Paint, Style, line},
 };
 
 /// Show what a run would do; with --live, let the agents try it without writing anything.
@@ -78,6 +80,9 @@ impl Show for Shown<'_> {
             let _ = writeln!(text, "{heading}  ({}){waived}", workflow.target.kind());
             for (index, step) in workflow.steps.iter().enumerate() {
                 let _ = writeln!(text, "  {:2}. {}", index + 1, step_line(step));
+                for row in details(&step.action) {
+                    let _ = writeln!(text, "        {}", paint.paint(Style::Dim, row));
+                }
             }
             for step in &workflow.waived_steps {
                 let _ = writeln!(text, "   -  {} (waived)", line(step));
@@ -158,34 +163,91 @@ async fn live(args: Args, plan: Plan, context: Context) -> Outcome {
         Patience { abort_on_signal: true, timeout: None, abort_on_timeout: false, lives_on: true };
     let followed =
         follow(&bus, &submitted.key, patience, &mut signals, context, |_| Ok(())).await?;
-    conclude(&followed, shape(args.output), context)?;
-    views(&bus, &followed, context).await?;
+    let views = views(&bus, &followed).await?;
+    let answer = Answer { report: &followed.report, views };
+    print(&render(&answer, args.output, context.out)?)?;
     close(bus).await;
     Ok(followed.exit)
 }
 
-fn shape(format: Format) -> CiFormat {
-    match format {
-        Format::Text => CiFormat::Text,
-        Format::Json => CiFormat::Json,
-        Format::Jsonl => CiFormat::Jsonl,
-        Format::Yaml => CiFormat::Yaml,
-        Format::Name => CiFormat::Name,
+/// How a plan-only run ended, and what each agent says that it would do.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    report: &'a RunReport,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    views: BTreeMap<WorkflowName, Value>,
+}
+
+impl Show for Answer<'_> {
+    fn text(&self, paint: Paint) -> String {
+        let mut text = self.report.text(paint);
+        for (workflow, view) in &self.views {
+            text.push_str(&view_text(workflow, view, paint));
+        }
+        text
+    }
+
+    fn name(&self) -> String {
+        self.report.name()
     }
 }
 
-/// What each agent says that it would do, on standard error beside the report.
-async fn views(bus: &Bus, followed: &Followed, context: Context) -> Result<(), Failure> {
-    for (workflow, digest) in &followed.views {
-        let pipeline = &followed.report.pipeline;
-        let view = bus
-            .get_bundle(pipeline, workflow, digest, soon())
-            .await
-            .or_exit(Exit::Unavailable, format!("cannot read what {workflow} would do"))?;
-        say(&context.err.paint(Style::Bold, workflow));
-        for row in lines(&String::from_utf8_lossy(&view)) {
-            say(&format!("  {row}"));
+/// An agent's view for a person; it came from another machine, so anything may be missing.
+fn view_text(workflow: &WorkflowName, view: &Value, paint: Paint) -> String {
+    let of = |value: &Value, member: &str| value[member].as_str().map(line);
+    let heading = paint.paint(Style::Bold, format!("{workflow} would"));
+    let place = match (of(view, "workdir"), of(view, "agent")) {
+        (Some(workdir), Some(agent)) => format!("  (in {workdir}, by {agent})"),
+        _ => String::new(),
+    };
+    let mut text = format!("{heading}{}\n", paint.paint(Style::Dim, place));
+    for (index, step) in view["steps"].as_array().into_iter().flatten().enumerate() {
+        let mut name = format!("  {:2}. {}: ", index + 1, of(step, "name").unwrap_or_default());
+        for row in shortened("", step["does"].as_str().unwrap_or_default()) {
+            let _ = writeln!(text, "{name}{row}");
+            name = " ".repeat(6);
+        }
+        for row in step["undo"].as_str().map(|undo| shortened("undo $ ", undo)).unwrap_or_default()
+        {
+            let _ = writeln!(text, "        {}", paint.paint(Style::Dim, row));
         }
     }
-    Ok(())
+    text
+}
+
+/// What each agent says that it would do.
+async fn views(bus: &Bus, followed: &Followed) -> Result<BTreeMap<WorkflowName, Value>, Failure> {
+    let mut views = BTreeMap::new();
+    for (workflow, digest) in &followed.views {
+        let cannot = format!("cannot read what {workflow} would do");
+        let pipeline = &followed.report.pipeline;
+        let view = bus.get_bundle(pipeline, workflow, digest, soon()).await;
+        let view = view.or_exit(Exit::Unavailable, &cannot)?;
+        let view = serde_json::from_slice(&view).or_exit(Exit::Unavailable, &cannot)?;
+        views.insert(workflow.clone(), view);
+    }
+    Ok(views)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agents_view_shows_what_it_would_run() {
+        let view = serde_json::json!({
+            "workdir": "/srv", "agent": "host-1",
+            "steps": [{ "name": "deploy", "does": "runs `./deploy v2`", "undo": "./undo" }],
+        });
+        let text = view_text(&"backend".parse().unwrap(), &view, Paint(false));
+        assert_eq!(
+            text,
+            "backend would  (in /srv, by host-1)\n   1. deploy: runs `./deploy v2`\n        \
+             undo $ ./undo\n"
+        );
+        assert!(
+            view_text(&"b".parse().unwrap(), &Value::Null, Paint(false)).starts_with("b would")
+        );
+    }
 }

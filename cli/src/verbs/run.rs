@@ -40,7 +40,8 @@ pub(crate) struct Args {
     /// Submit the plan of an earlier run again: PIPELINE/RUN, RUN, or PIPELINE for its latest
     #[arg(long, value_name = "RUN", conflicts_with_all = ["file", "params", "skip_checks"])]
     from_run: Option<String>,
-    /// The run's id [default: a fresh UUIDv7]; one that is in use attaches to that run
+    /// The run's id [default: a fresh UUIDv7]; one that is in use for the same plan attaches to
+    /// that run
     #[arg(long, value_name = "ID")]
     run_id: Option<RunId>,
     /// Only submit; print the run's name and do not wait
@@ -140,13 +141,10 @@ async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
 
 fn announce(submitted: &Submitted) {
     let key = &submitted.key;
-    match (submitted.attached, submitted.same_plan) {
-        (false, _) => say(&format!("run {key}")),
-        (true, true) => say(&format!("run {key} was submitted before; watching that one")),
-        (true, false) => say(&format!(
-            "run {key} was submitted before WITH ANOTHER PLAN; watching that one, nothing of this \
-             file is run"
-        )),
+    if submitted.attached {
+        say(&format!("run {key} was submitted before; watching that one"));
+    } else {
+        say(&format!("run {key}"));
     }
 }
 
@@ -220,8 +218,11 @@ async fn watch(
         follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
             .await?;
     conclude(&followed, args.output, context)?;
-    if matches!(followed.exit, Exit::Failed | Exit::RollbackIncomplete) {
-        say(&format!("what to do: {}", followed.exit.next()));
+    let incomplete = followed.exit == Exit::RollbackIncomplete;
+    // What to do about a rollback that did not finish was said with the warnings.
+    if followed.exit == Exit::Failed || (incomplete && followed.report.settlement.is_none()) {
+        let next = followed.exit.next().replace("RUN", &submitted.key.to_string());
+        say(&format!("what to do: {next}"));
     }
     Ok(followed.exit)
 }
@@ -242,7 +243,7 @@ pub(crate) fn conclude(
     print(&text)?;
     // In text the warnings are part of the report.
     if format != CiFormat::Text {
-        for warning in &report.warnings {
+        for warning in report.notices() {
             say(&format!("{} {}", context.err.paint(Style::Warn, "warning:"), line(warning)));
         }
     }

@@ -85,6 +85,20 @@ async fn a_killed_run_is_settled_before_the_next() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_did_not_finish_ends_with_one_instruction_that_works() {
+    let stubborn = shop("touch backend.txt", "exit 1", "");
+    let folder = folder(&stubborn.replace("rm -f backend.txt", "test ! -e block"));
+    std::fs::write(folder.path().join("block"), "").unwrap();
+    let ran = dev(folder.path(), &[]).end().await.ended(5);
+    let all = format!("{}{}", ran.out, ran.err);
+    assert!(!all.contains("lockstep rollback"), "that log is gone with its server: {all}");
+    assert_eq!(all.matches("--settle resume").count(), 1, "{all}");
+    std::fs::remove_file(folder.path().join("block")).unwrap();
+    let settled = dev(folder.path(), &["--settle", "resume"]).end().await.ended(4);
+    assert!(settled.err.contains("settled what run"), "{}", settled.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_run_left_can_be_kept() {
     let folder = folder(&shop("touch backend.txt started; sleep 30", "true", ""));
     let running = dev(folder.path(), &[]);

@@ -104,6 +104,23 @@ fn a_plan_is_told_step_by_step() {
 }
 
 #[test]
+fn a_plan_shows_what_is_run_and_asked() {
+    let steps = "
+        - verify: { http: { url: 'http://127.0.0.1:1/healthz', status: 200 }, for: 10s }
+        - barrier: BE";
+    let text = good_shop().replacen("\n        - barrier: BE", steps, 1);
+    let ran = fed(&["plan", "-"], &text).ended(0);
+    for wanted in [
+        "$ echo one > backend.txt",
+        "undo $ rm -f backend.txt",
+        "GET http://127.0.0.1:1/healthz answers 200",
+        "must hold for 10s",
+    ] {
+        assert!(ran.out.contains(wanted), "{wanted} is missing in\n{}", ran.out);
+    }
+}
+
+#[test]
 fn a_graph_is_a_flowchart() {
     let ran = fed(&["graph", "-"], &good_shop()).ended(0);
     assert!(ran.out.starts_with("flowchart"), "{}", ran.out);

@@ -43,6 +43,10 @@ async fn a_run_is_watched_to_its_good_end_and_can_be_looked_at() {
         (kinds.first().map(String::as_str), kinds.last().map(String::as_str)),
         (Some("Plan"), Some("Closed"))
     );
+    let nope = world.call(&["events", "r1", "--kind", "Comitted"]).await.ended(2);
+    assert!(nope.err.contains("did you mean Committed?"), "{}", nope.err);
+    let nope = world.call(&["events", "r1", "--kind", "nope"]).await.ended(2);
+    assert!(nope.err.contains("StepStarted") && nope.err.contains("Closed"), "{}", nope.err);
     let followed = world.call(&["events", "r1", "--follow", "--kind", "Committed"]).await.ended(0);
     assert_eq!(followed.out.lines().count(), 1, "{}", followed.out);
 }
@@ -56,8 +60,13 @@ async fn an_id_that_is_in_use_attaches_to_that_run() {
     let again = world.call(&["run", "shop.yaml", "--run-id", "r1", "-o", "json"]).await.ended(0);
     assert!(again.err.contains("was submitted before; watching that one"), "{}", again.err);
     assert_eq!(again.json()["result"], "succeeded");
-    let other = world.call(&["run", "other.yaml", "--run-id", "r1"]).await.ended(0);
-    assert!(other.err.contains("WITH ANOTHER PLAN"), "{}", other.err);
+    for flags in [&["--run-id", "r1"][..], &["--run-id", "r1", "--detach"]] {
+        let args: Vec<&str> = ["run", "other.yaml"].iter().chain(flags).copied().collect();
+        let other = world.call(&args).await.ended(2);
+        assert!(other.err.contains("is in use for another plan"), "{}", other.err);
+        assert!(other.err.contains("lockstep status shop/r1"), "{}", other.err);
+        assert_eq!(other.out, "", "nothing of another run is printed as an answer");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,6 +158,8 @@ async fn an_abort_is_told_to_everybody_and_a_late_one_changes_nothing() {
     let abort =
         world.call(&["abort", "r1", "--reason", "wrong \u{1b}[2Jday", "--wait"]).await.ended(0);
     assert!(abort.out.contains("abort requested"), "{}", abort.out);
+    let last = abort.err.lines().last().unwrap_or_default();
+    assert_eq!(last, "shop/r1: closed: cancelled, rolled back", "{}", abort.err);
     let runner = runner.end().await.ended(6);
     assert!(runner.out.contains("abort requested by tester@here: wrong"), "{}", runner.out);
     assert!(!runner.out.contains('\u{1b}') && !runner.err.contains('\u{1b}'), "{runner:?}");
@@ -205,7 +216,14 @@ async fn a_live_plan_asks_the_agents_and_writes_nothing() {
     let world = staffed().await;
     world.file("shop.yaml", &good_shop());
     let ran = world.call(&["plan", "shop.yaml", "--live", "-o", "json"]).await.ended(0);
-    assert_eq!(ran.json()["result"], "planned");
+    let answer = ran.json();
+    assert_eq!(answer["result"], "planned");
+    let does = answer["views"]["backend"]["steps"][0]["does"].as_str().unwrap();
+    assert_eq!(does, "runs `echo one > backend.txt`");
+    let ran = world.call(&["plan", "shop.yaml", "--live"]).await.ended(0);
+    for wanted in ["backend would", "runs `echo two > frontend.txt`", "undo $ rm -f backend.txt"] {
+        assert!(ran.out.contains(wanted), "{wanted} is missing in\n{}", ran.out);
+    }
     assert!(!world.has("backend.txt"));
 }
 

@@ -69,6 +69,17 @@ async fn nobody_arrives_for_a_workflow_or_under_a_wrong_name() {
     assert!(workflow.err.contains("backend is a workflow"), "{}", workflow.err);
     let party = refused(&["BE", "--run", "r1", "--party", "qaa"]).await.ended(2);
     assert!(party.err.contains("did you mean qa?"), "{}", party.err);
+    assert!(workflow.err.contains("the foreign parties of BE are: qa"), "{}", workflow.err);
+    for args in [
+        &["BE", "--run", "r1", "--party", "ops"][..],
+        &["BE", "--pipeline", "shop", "--party", "ops"],
+    ] {
+        let other = refused(args).await.ended(2);
+        assert!(other.err.contains("ops is no foreign party of barrier BE"), "{}", other.err);
+        assert!(other.err.contains("the foreign parties of BE are: qa"), "{}", other.err);
+    }
+    let workflow = refused(&["BE", "--pipeline", "shop", "--party", "backend"]).await.ended(2);
+    assert!(workflow.err.contains("backend is a workflow"), "{}", workflow.err);
     let barrier = refused(&["BF", "--run", "r1", "--party", "qa"]).await.ended(2);
     assert!(barrier.err.contains("did you mean BE?"), "{}", barrier.err);
     let run = refused(&["BE", "--run", "r9", "--party", "qa"]).await.ended(2);

@@ -5,7 +5,7 @@ use crate::world::{World, shop};
 /// A run whose backend cannot be undone while `block` is there.
 fn stubborn() -> String {
     shop("touch backend.txt", "exit 1", "")
-        .replace("rm -f backend.txt", "test ! -e block; rm -f backend.txt")
+        .replace("rm -f backend.txt", "echo undoing; test ! -e block; rm -f backend.txt")
 }
 
 async fn stuck() -> World {
@@ -17,6 +17,11 @@ async fn stuck() -> World {
     let ran = world.call(&["run", "stubborn.yaml", "--run-id", "r1"]).await.ended(5);
     assert!(ran.out.contains("lockstep rollback resume r1"), "{}", ran.out);
     assert!(world.has("backend.txt"));
+    let once =
+        ran.out.matches("rollback resume").count() + ran.err.matches("rollback resume").count();
+    assert_eq!(once, 1, "one instruction: {ran:#?}");
+    let logs = world.call(&["logs", "r1", "--workflow", "backend"]).await.ended(0).out;
+    assert!(logs.contains("backend/(undo)") && logs.contains("  undoing"), "{logs}");
     let next = world.call(&["run", "shop.yaml", "--run-id", "r2"]).await.ended(4);
     assert!(next.out.contains("r1"), "the next run names what is not settled: {}", next.out);
     world

@@ -20,6 +20,22 @@ async fn call(server: &DevServer, args: &[&str], env: &[(&str, &str)]) -> crate:
     Running::start_with(std::path::Path::new("."), &all, env).end().await
 }
 
+/// What the doctor says of the log's stream, once it finds nothing wrong.
+async fn healthy(world: &World) -> String {
+    let limit = std::time::Instant::now() + LIMIT;
+    loop {
+        let ran = world.call(&["doctor", "-o", "json"]).await;
+        if ran.code == 0 {
+            let looks = ran.json();
+            let mut looks = looks.as_array().into_iter().flatten();
+            let stream = looks.find(|look| look["what"] == "stream");
+            let found = stream.and_then(|look| look["found"].as_str());
+            return found.expect("the doctor says what it found of the stream").to_owned();
+        }
+        assert!(std::time::Instant::now() < limit, "{ran:#?}");
+    }
+}
+
 #[test]
 fn no_server_is_told_with_its_address() {
     for verb in [&["status"][..], &["ls"], &["abort", "r1", "--reason", "x"]] {
@@ -77,8 +93,13 @@ async fn no_stream_is_told_with_who_creates_it() {
     let server = DevServer::start().await.unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), good_shop()).unwrap();
-    let ran = call(&server, &["run", file.path().to_str().unwrap()], &[]).await.ended(8);
-    assert!(ran.err.contains("lockstep-coordinator"), "{}", ran.err);
+    let run = ["run", file.path().to_str().unwrap()];
+    for verb in [&run[..], &["status"], &["ls"], &["events"], &["logs", "r1"]] {
+        let ran = call(&server, verb, &[]).await.ended(8);
+        assert_eq!(ran.err.matches("has no log yet").count(), 1, "{}", ran.err);
+        assert!(ran.err.contains("start one with `lockstep-coordinator`"), "{}", ran.err);
+        assert!(!ran.err.contains("because:"), "one sentence says it: {}", ran.err);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,6 +118,24 @@ async fn a_missing_permission_is_told_as_that() {
     let ran = call(&world.server, &["run", file.to_str().unwrap()], &few).await.ended(8);
     assert!(ran.err.contains("lockstep.run.shop."), "{}", ran.err);
     assert!(ran.err.contains("credentials"), "{}", ran.err);
+    let doctor = ["doctor", "--role", "submitter", "--pipeline", "shop"];
+    let ran = call(&world.server, &doctor, &few).await.ended(8);
+    assert!(ran.out.contains("fail  publishing"), "{}", ran.out);
+    assert!(ran.out.contains("publish to lockstep.run.shop.doctor.plan"), "{}", ran.out);
+    let before = healthy(&world).await;
+    for role in [
+        &["submitter"][..],
+        &["operator"],
+        &["coordinator"],
+        &["agent", "--workflow", "backend"],
+        &["party", "--party", "qa"],
+    ] {
+        let args: Vec<&str> = ["doctor", "--role"].iter().chain(role).copied().collect();
+        let ran = world.call(&args).await.ended(0);
+        assert!(ran.out.contains("ok    publishing    may write lockstep.run."), "{}", ran.out);
+    }
+    assert!(before.starts_with("LOCKSTEP: 0 records"), "{before}");
+    assert_eq!(before, healthy(&world).await, "a rehearsal was stored");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,7 +175,12 @@ impl Hand {
     }
 
     pub(crate) async fn roll_back(&mut self, name: &str) -> Result<Sequence> {
-        let record = Record::RolledBack { epoch: 1, residue: Vec::new(), accepted: false };
+        let record = Record::RolledBack {
+            epoch: 1,
+            residue: Vec::new(),
+            accepted: false,
+            output: String::new(),
+        };
         self.own(name, record).await
     }
 

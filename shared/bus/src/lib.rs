@@ -18,6 +18,7 @@ mod inbox;
 mod link;
 pub mod open;
 pub mod reading;
+pub mod rehearse;
 pub mod settings;
 mod slot;
 pub mod stream;

@@ -14,7 +14,7 @@ use crate::{
         draft::{BarrierDraft, StepDraft},
         suggest,
     },
-    plan::{Action, Timeouts},
+    plan::{Action, OnFailure, Timeouts},
     time::Span,
 };
 
@@ -41,8 +41,9 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             }
         }
         let met = parties.get(id).into_iter().flatten().any(|workflow| !workflow.waived);
-        if met && !barrier.parties.is_empty() {
-            approvals(id, barrier, findings);
+        // Who wrote a timeout has answered the question.
+        if met && !barrier.parties.is_empty() && barrier.timeout.is_none() {
+            approvals(draft, id, barrier, findings);
         }
     }
     if let Some(legs) = Legs::of(draft) {
@@ -50,25 +51,22 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     }
 }
 
-fn approvals(id: &BarrierId, barrier: &BarrierDraft, findings: &mut Findings) {
+fn approvals(draft: &Draft, id: &BarrierId, barrier: &BarrierDraft, findings: &mut Findings) {
     let clock = barrier.clock();
     let parties = suggest::listed(barrier.parties.iter().map(|party| party.value.as_str()));
-    let finding = findings.report(
-        Code::ApprovalTime,
-        format!(
-            "the barrier `{id}` waits for {parties} until {clock} after the first workflow's \
-             arrival; then the run is aborted"
-        ),
-    );
-    match &barrier.timeout {
-        Some(timeout) => {
-            finding.severity = miette::Severity::Advice;
-            finding.at(timeout.place, "an approval that takes longer than this comes too late");
-        }
-        None => {
-            finding.at(barrier.place, format!("has the usual timeout of {clock}"));
-        }
-    }
+    let then = match draft.on_failure {
+        OnFailure::RollbackAll => "the run is aborted and everybody rolls back",
+        OnFailure::EachOwn => "the workflows that meet there roll back",
+    };
+    findings
+        .report(
+            Code::ApprovalTime,
+            format!(
+                "the barrier `{id}` waits for {parties} until {clock} after the first workflow's \
+                 arrival; then {then}"
+            ),
+        )
+        .at(barrier.place, format!("no `timeout` is written, so it is the usual {clock}"));
 }
 
 /// How long a workflow can take from one barrier to the next one.

@@ -1,16 +1,17 @@
 //! Which run of a pipeline may begin (PROTOCOL section 7, item 1): one at a time, in plan order.
 //!
 //! Decides by a walk over the pipeline's plans and Closed records. Of a closed run nothing is
-//! known but where its plan and its Closed stand and whether it says refused, so a reader that
-//! starts late sees what one that was there all along sees. Records may be applied in any order
-//! and more than once; a walk means something once all of them up to one position are applied.
+//! known but where its plan and its Closed stand, whether that says refused, and what decided it;
+//! so a reader that starts late sees what one that was there all along sees. Records may be
+//! applied in any order and more than once; a walk means something once all of them up to one
+//! position are applied.
 
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::walk::Walk;
 use super::Moment;
@@ -83,8 +84,16 @@ struct AbortRequest {
 /// What its admission slots or its Closed say of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Recorded {
-    Admitted { at: Sequence },
-    Refused { at: Sequence, reason: String, cancelled: bool },
+    Admitted {
+        at: Sequence,
+    },
+    /// It waited until `at`, if that stands above its plan.
+    Refused {
+        seq: Sequence,
+        at: Sequence,
+        reason: String,
+        cancelled: bool,
+    },
 }
 
 impl Standing {
@@ -93,9 +102,11 @@ impl Standing {
         match self {
             Self::Admitted { .. } => Some(Record::Admitted {}),
             Self::Queued { .. } => None,
-            Self::Refused { reason, cancelled, .. } => {
-                Some(Record::Refused { reason: reason.clone(), cancelled: *cancelled })
-            }
+            Self::Refused { at, reason, cancelled } => Some(Record::Refused {
+                reason: reason.clone(),
+                cancelled: *cancelled,
+                at: Some(*at),
+            }),
         }
     }
 }
@@ -133,12 +144,13 @@ impl PipelineFold {
                 known.abort = known.abort.take().filter(|first| first.at < seq).or(Some(request));
             }
             Record::Admitted {} => known.record(Recorded::Admitted { at: seq }),
-            Record::Refused { reason, cancelled } => known.record(Recorded::Refused {
-                at: seq,
+            Record::Refused { reason, cancelled, at } => known.record(Recorded::Refused {
+                seq,
+                at: at.filter(|at| *at <= seq).unwrap_or(seq),
                 reason: reason.clone(),
                 cancelled: *cancelled,
             }),
-            Record::Closed { result, .. } => known.close(Moment { seq, time }, *result),
+            Record::Closed { at, result, .. } => known.close(Moment { seq, time }, *at, *result),
             _ => {}
         }
     }
@@ -177,10 +189,14 @@ impl PipelineFold {
     pub fn settle(&mut self) {
         self.runs.retain(|_, known| known.closed.is_some() || known.concurrency.is_some());
         let waiting = |known: &&Known| known.closed.is_none() && known.recorded.is_none();
-        let first = self.runs.iter().find(|(_, known)| waiting(known)).map(|(place, _)| *place);
-        self.runs.retain(|_, known| match known.closed {
-            None => true,
-            Some(closed) => !known.is_refused() && first.is_some_and(|first| first < closed.seq),
+        let waiting: BTreeSet<Sequence> =
+            self.runs.iter().filter(|(_, known)| waiting(known)).map(|(place, _)| *place).collect();
+        self.runs.retain(|place, known| match (known.closed, known.waited_until(*place)) {
+            (None, _) => true,
+            (Some(_), Some(until)) => waiting.range(place..&until).next().is_some(),
+            (Some(closed), None) => {
+                !known.is_refused() && waiting.first().is_some_and(|first| *first < closed.seq)
+            }
         });
         self.places.retain(|_, place| self.runs.contains_key(place));
     }
@@ -213,24 +229,32 @@ impl PipelineFold {
 impl Known {
     /// The first in stream order counts.
     fn record(&mut self, recorded: Recorded) {
-        if self.recorded.as_ref().is_none_or(|earlier| recorded.at() < earlier.at()) {
+        if self.recorded.as_ref().is_none_or(|earlier| recorded.seq() < earlier.seq()) {
             self.recorded = Some(recorded);
         }
     }
 
-    fn close(&mut self, at: Moment, result: RunResult) {
-        if self.closed.is_some_and(|earlier| earlier.seq <= at.seq) {
+    fn close(&mut self, closed: Moment, at: Sequence, result: RunResult) {
+        if self.closed.is_some_and(|earlier| earlier.seq <= closed.seq) {
             return;
         }
-        self.closed = Some(at);
+        self.closed = Some(closed);
         if result == RunResult::Refused && !self.is_refused() {
-            let reason = String::new();
-            self.recorded = Some(Recorded::Refused { at: at.seq, reason, cancelled: false });
+            let (seq, reason) = (closed.seq, String::new());
+            self.recorded = Some(Recorded::Refused { seq, at, reason, cancelled: false });
         }
     }
 
     fn is_refused(&self) -> bool {
         matches!(self.recorded, Some(Recorded::Refused { .. }))
+    }
+
+    /// Where it stopped waiting, if it waited and was refused all the same.
+    fn waited_until(&self, place: Sequence) -> Option<Sequence> {
+        match self.recorded {
+            Some(Recorded::Refused { at, .. }) => Some(at).filter(|at| *at > place),
+            _ => None,
+        }
     }
 
     /// Whether it is a fact that it was admitted: recorded, or closed as anything but refused.
@@ -241,9 +265,10 @@ impl Known {
 }
 
 impl Recorded {
-    fn at(&self) -> Sequence {
+    fn seq(&self) -> Sequence {
         match self {
-            Self::Admitted { at } | Self::Refused { at, .. } => *at,
+            Self::Admitted { at } => *at,
+            Self::Refused { seq, .. } => *seq,
         }
     }
 }

@@ -191,6 +191,11 @@ impl RunFold {
         if self.closing.is_some() || self.closed.is_some() || !self.is_over() {
             return;
         }
+        // Who follows only plans and ends learns from it until where a refused run waited.
+        let at = match self.admission {
+            Admission::Refused { at, .. } => at,
+            _ => at,
+        };
         let outcomes = self.outcomes();
         let result = self.result(&outcomes);
         let cause = self.first_cause().cloned();

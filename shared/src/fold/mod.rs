@@ -344,7 +344,9 @@ impl RunFold {
         match (family, record) {
             (_, Record::Plan { plan, submitted_by }) => self.planned_by(here, plan, submitted_by),
             (_, Record::Admitted {}) => self.admitted(here),
-            (_, Record::Refused { reason, cancelled }) => self.refused(here, reason, *cancelled),
+            (_, Record::Refused { reason, cancelled, at }) => {
+                self.refused(here, reason, *cancelled, *at)
+            }
             (Family::Workflow(workflow), record) => self.reported(here, workflow, record),
             (Family::Party(barrier, party), Record::Arrived { .. }) => {
                 self.arrived(here, barrier, party, record)
@@ -392,10 +394,17 @@ impl RunFold {
         Ok(())
     }
 
-    fn refused(&mut self, here: Here, reason: &str, cancelled: bool) -> Judged {
+    fn refused(
+        &mut self,
+        here: Here,
+        reason: &str,
+        cancelled: bool,
+        at: Option<Sequence>,
+    ) -> Judged {
         self.refuse_second_admission()?;
-        let reason = reason.to_owned();
-        self.admission = Admission::Refused { seq: here.moment.seq, reason, cancelled };
+        let (seq, reason) = (here.moment.seq, reason.to_owned());
+        let at = at.filter(|at| *at <= seq).unwrap_or(seq);
+        self.admission = Admission::Refused { seq, at, reason, cancelled };
         Ok(())
     }
 

@@ -68,6 +68,8 @@ pub enum Admission {
     Refused {
         /// Where that was recorded.
         seq: Sequence,
+        /// What decided it, as recorded: its plan, the abort request, or another run's Closed.
+        at: Sequence,
         /// Why.
         reason: String,
         /// Whether somebody asked for it to be cancelled while it was queued.

@@ -187,7 +187,10 @@ impl Log {
     fn rolled_back(&mut self, name: &str, residue: &[&str]) -> Effect {
         let epoch = self.epoch(name);
         let residue = residue.iter().map(ToString::to_string).collect();
-        self.own(name, Record::RolledBack { epoch, residue, accepted: false })
+        self.own(
+            name,
+            Record::RolledBack { epoch, residue, accepted: false, output: String::new() },
+        )
     }
 
     fn finalized(&mut self, name: &str) -> Effect {
@@ -434,7 +437,12 @@ fn parity_21_a_stuck_rollback_is_listed_and_the_others_finish() {
     let left = vec!["service backend still serves v2".to_owned()];
     log.own(
         "backend",
-        Record::RollbackFailed { epoch: 1, error: "undo exited with 1".to_owned(), left },
+        Record::RollbackFailed {
+            epoch: 1,
+            error: "undo exited with 1".to_owned(),
+            left,
+            output: String::new(),
+        },
     );
     log.rolled_back("frontend", &[]);
     log.settle();
@@ -517,10 +525,11 @@ fn a_plan_only_run_ends_at_the_release_of_prepare() {
 #[test]
 fn a_refused_run_closes_as_refused() {
     let mut log = Log::of(reference());
-    let refused = Record::Refused { reason: "run r0 is open".to_owned(), cancelled: false };
-    log.write(Family::Admission, refused);
+    let reason = "run r0 is open".to_owned();
+    log.write(Family::Admission, Record::Refused { reason, cancelled: false, at: Some(1) });
     log.settle();
     assert_eq!(log.result(), RunResult::Refused);
+    assert_eq!(log.fold.closed().unwrap().at, 1, "it names what decided it");
 }
 
 #[test]

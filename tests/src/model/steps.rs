@@ -115,9 +115,11 @@ impl Model {
                 if sabotage != Some(Sabotage::ForgetUndo) {
                     cell.hold(step, Held::Nothing);
                 }
-                Report::Undone { step, residue: Vec::new() }
+                Report::Undone { step, residue: Vec::new(), output: String::new() }
             }
-            (Act::Undo { step }, false) => Report::UndoFailed { step, error, left: Vec::new() },
+            (Act::Undo { step }, false) => {
+                Report::UndoFailed { step, error, left: Vec::new(), output: String::new() }
+            }
             _ => Report::Finalized { warnings: Vec::new() },
         };
         self.agents.tell(cell, Event::Reported(report), &meaning.fold)

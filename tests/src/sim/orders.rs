@@ -152,9 +152,11 @@ impl World {
                 if self.sabotage != Some(Sabotage::ForgetUndo) {
                     target.undo(key, step);
                 }
-                Report::Undone { step, residue: Vec::new() }
+                Report::Undone { step, residue: Vec::new(), output: String::new() }
             }
-            Act::Undo { step } => Report::UndoFailed { step, error, left: Vec::new() },
+            Act::Undo { step } => {
+                Report::UndoFailed { step, error, left: Vec::new(), output: String::new() }
+            }
             _ => return Ok(()),
         };
         self.tell_agent(index, key, Event::Reported(report))?;

@@ -26,7 +26,11 @@ fn the_last_step_is_undone_first_and_the_residue_is_listed() {
     world.break_down(3, 1);
     world.expect(&["send workflow.backend.9 RollingBack", "act Undo 3"]);
     for step in [3, 1, 0] {
-        world.report(Report::Undone { step, residue: vec![format!("pvc {step}")] });
+        world.report(Report::Undone {
+            step,
+            residue: vec![format!("pvc {step}")],
+            output: String::new(),
+        });
     }
     world.expect(&[
         "act Undo 1",
@@ -152,7 +156,8 @@ fn parity_21_an_undo_is_tried_three_times_and_then_what_is_left_is_listed() {
     world.lines();
     for _ in 0..3 {
         let (error, left) = ("timed out".to_owned(), vec!["folder two".to_owned()]);
-        world.report(Report::UndoFailed { step: 1, error, left });
+        let output = "disk is busy\n".to_owned();
+        world.report(Report::UndoFailed { step: 1, error, left, output });
         world.let_pass(Span::seconds(2));
     }
     world.expect(&["act Undo 1", "act Undo 1", "send workflow.backend.7 RollbackFailed"]);
@@ -160,7 +165,8 @@ fn parity_21_an_undo_is_tried_three_times_and_then_what_is_left_is_listed() {
     assert_eq!(world.disk, Some(crate::UndoMark::Started), "the debt stays");
     world.coordinate();
     let ended = &world.fold.workflows()[&workflow("backend")].ended.as_ref().unwrap().record;
-    let Record::RollbackFailed { error, left, .. } = ended else { panic!("{ended:?}") };
+    let Record::RollbackFailed { error, left, output, .. } = ended else { panic!("{ended:?}") };
+    assert_eq!(output, "undo of step \"two\":\ndisk is busy\n", "what the last try printed");
     assert_eq!(error, "undoing step \"two\" failed: timed out");
     let rest = ["folder two", "step \"two\" is not undone", "step \"one\" is not undone"];
     assert_eq!(left, &rest);
@@ -180,7 +186,7 @@ fn what_was_said_in_doubt_is_said_again_until_it_stands() {
     world.deliver_held();
     world.deliver_held();
     world.expect(&["send workflow.backend.4 RollingBack", "act Undo 0"]);
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     for _ in 0..20 {
         world.doubt_held(false);
         world.let_pass(Span::seconds(1));

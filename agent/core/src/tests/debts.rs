@@ -33,7 +33,7 @@ fn owing() -> World {
     world.break_down(0, 1);
     for _ in 0..3 {
         let (error, left) = ("timed out".to_owned(), vec!["folder".to_owned()]);
-        world.report(Report::UndoFailed { step: 0, error, left });
+        world.report(Report::UndoFailed { step: 0, error, left, output: String::new() });
         world.let_pass(Span::seconds(2));
     }
     world.coordinate();
@@ -123,7 +123,7 @@ fn parity_21_resume_undoes_again_after_closed() {
     world.write(Family::Request, resume_request());
     world.ring();
     world.expect(&["send workflow.backend.6 RollingBack", "act Undo 0"]);
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     world.expect(&["send workflow.backend.7 RolledBack", "save Settled"]);
     let ending = Ending::RolledBack { residue: Vec::new(), accepted: false };
     assert_eq!(world.standing(), Standing::Over(ending));
@@ -138,7 +138,7 @@ fn parity_21_resume_that_fails_again_leaves_the_debt_for_the_next_request() {
         world.ring();
         for _ in 0..3 {
             let (error, left) = (format!("round {round}"), Vec::new());
-            world.report(Report::UndoFailed { step: 0, error, left });
+            world.report(Report::UndoFailed { step: 0, error, left, output: String::new() });
             world.let_pass(Span::seconds(2));
         }
         assert!(
@@ -203,7 +203,7 @@ fn an_agent_that_comes_back_after_closed_joins_obeys_and_reports() {
             "act Undo 0",
         ]
     );
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     world.expect(&["send workflow.backend.5 RolledBack", "save Settled"]);
     assert_eq!(world.wake, None);
 }
@@ -280,8 +280,8 @@ fn without_the_plan_nothing_is_done_but_at_an_operators_word() {
         "send workflow.backend.2 RollingBack",
         "act Undo 2",
     ]);
-    world.report(Report::Undone { step: 2, residue: Vec::new() });
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 2, residue: Vec::new(), output: String::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     world.expect(&["act Undo 0", "send workflow.backend.3 RolledBack", "save Settled"]);
 }
 

@@ -64,7 +64,7 @@ fn requests_are_read_only_with_an_open_debt() {
     world.break_down(0, 1);
     for _ in 0..3 {
         let (error, left) = ("x".to_owned(), Vec::new());
-        world.report(Report::UndoFailed { step: 0, error, left });
+        world.report(Report::UndoFailed { step: 0, error, left, output: String::new() });
         world.let_pass(Span::seconds(2));
     }
     assert!(families(&world).contains(&"request".to_owned()));

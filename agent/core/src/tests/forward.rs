@@ -66,7 +66,8 @@ fn nobody_joins_before_the_run_is_admitted() {
 fn a_refused_run_is_left_alone() {
     let mut world = World::submitted(alone("deploy"));
     let reason = "run r0 is open".to_owned();
-    world.write(Family::Admission, Record::Refused { reason: reason.clone(), cancelled: false });
+    let refused = Record::Refused { reason: reason.clone(), cancelled: false, at: None };
+    world.write(Family::Admission, refused);
     world.call(Event::Woke);
     world.expect(&[]);
     assert_eq!(world.standing(), Standing::Over(Ending::Refused(reason)));

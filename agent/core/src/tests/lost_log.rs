@@ -138,7 +138,12 @@ fn a_failure_that_the_log_lost_is_not_appended_again() {
     let mut world = World::running(reference());
     let kept = world.log.len();
     world.break_down(0, 1);
-    world.report(Report::UndoFailed { step: 0, error: "x".into(), left: Vec::new() });
+    world.report(Report::UndoFailed {
+        step: 0,
+        error: "x".into(),
+        left: Vec::new(),
+        output: String::new(),
+    });
     restore(&mut world, kept);
     world.lines();
     world.call(Event::WentBack("#9 is gone".to_owned()));

@@ -49,7 +49,7 @@ fn a_barrier_that_cannot_be_met_breaks_its_parties() {
     world.lines();
     frontend_fails(&mut world);
     world.expect(&["send workflow.backend.4 RollingBack", "act Undo 0"]);
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     world.coordinate();
     let ending = Ending::RolledBack { residue: Vec::new(), accepted: false };
     assert_eq!(world.standing(), Standing::Over(ending));

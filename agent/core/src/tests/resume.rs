@@ -28,7 +28,7 @@ fn hand_over(world: &mut World) {
         world.break_down(step, attempt);
     } else if let Some(crate::Act::Undo { step }) = world.orders.front().cloned() {
         let (error, left) = ("stopped".to_owned(), Vec::new());
-        world.report(Report::UndoFailed { step, error, left });
+        world.report(Report::UndoFailed { step, error, left, output: String::new() });
     } else if !world.orders.is_empty() {
         world.report(Report::FinalizeFailed { error: "stopped".to_owned() });
     }
@@ -303,7 +303,7 @@ fn parity_15_33_during_rollback() {
         world.finish(0, 1);
         world.finish(1, 1);
         world.break_down(2, 1);
-        world.report(Report::Undone { step: 2, residue: Vec::new() });
+        world.report(Report::Undone { step: 2, residue: Vec::new(), output: String::new() });
         world
     };
     // An undo runs at least once: the next one begins with the last step again.
@@ -330,7 +330,7 @@ fn parity_15_33_after_rolled_back() {
     let mut world = World::running(alone("deploy"));
     world.break_down(0, 1);
     world.saves = false;
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     world.saves = true;
     world.coordinate();
     resume(&mut world);

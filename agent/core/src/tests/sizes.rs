@@ -58,7 +58,7 @@ fn a_residue_of_thousands_fits_and_is_counted() {
     world.break_down(0, 1);
     let residue: Vec<String> =
         (0..5_000).map(|number| format!("{number} {}", noise(900))).collect();
-    world.report(Report::Undone { step: 0, residue: residue.clone() });
+    world.report(Report::Undone { step: 0, residue: residue.clone(), output: noise(50_000) });
     assert_all_fit(&world);
     let last = world.log.last().unwrap().content.as_ref().unwrap();
     let Record::RolledBack { residue: listed, .. } = &last.record else { panic!("{last:?}") };
@@ -69,7 +69,7 @@ fn a_residue_of_thousands_fits_and_is_counted() {
     world.break_down(0, 1);
     for _ in 0..3 {
         let (error, left) = (noise(50_000), residue.clone());
-        world.report(Report::UndoFailed { step: 0, error, left });
+        world.report(Report::UndoFailed { step: 0, error, left, output: noise(50_000) });
         world.let_pass(lockstep_shared::time::Span::seconds(2));
     }
     assert_all_fit(&world);

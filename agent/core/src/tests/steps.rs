@@ -51,7 +51,7 @@ fn parity_3_who_failed_says_so_at_once_and_undoes_without_waiting_for_a_coordina
         "send workflow.backend.4 RollingBack",
         "act Undo 0",
     ]);
-    world.report(Report::Undone { step: 0, residue: Vec::new() });
+    world.report(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     world.expect(&["send workflow.backend.5 RolledBack", "save Settled"]);
     world.coordinate();
     let ending = Ending::RolledBack { residue: Vec::new(), accepted: false };
@@ -141,7 +141,7 @@ fn a_report_of_something_else_changes_nothing() {
     for report in [
         Report::Finished { step: 0, attempt: 2, output: String::new() },
         Report::Prepared { view: None },
-        Report::Undone { step: 0, residue: Vec::new() },
+        Report::Undone { step: 0, residue: Vec::new(), output: String::new() },
         Report::Finalized { warnings: Vec::new() },
     ] {
         world.call(Event::Reported(report));

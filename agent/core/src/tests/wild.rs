@@ -62,7 +62,12 @@ fn frontend(world: &mut World, dice: &mut Dice, fails: bool) {
     let kept = matches!(world.fold.decision(), Decision::Committed { .. })
         || matches!(own.own, OwnDecision::Done { .. });
     if back {
-        let record = Record::RolledBack { epoch, residue: Vec::new(), accepted: false };
+        let record = Record::RolledBack {
+            epoch,
+            residue: Vec::new(),
+            accepted: false,
+            output: String::new(),
+        };
         world.others_write("frontend", record);
         return;
     }
@@ -145,8 +150,12 @@ fn answer(world: &mut World, badly: bool) {
         (Act::Start { step, attempt }, true) => {
             Report::Failed { step, attempt, error, output: String::new() }
         }
-        (Act::Undo { step }, false) => Report::Undone { step, residue: Vec::new() },
-        (Act::Undo { step }, true) => Report::UndoFailed { step, error, left: Vec::new() },
+        (Act::Undo { step }, false) => {
+            Report::Undone { step, residue: Vec::new(), output: String::new() }
+        }
+        (Act::Undo { step }, true) => {
+            Report::UndoFailed { step, error, left: Vec::new(), output: String::new() }
+        }
         (_, false) => Report::Finalized { warnings: Vec::new() },
         (_, true) => Report::FinalizeFailed { error },
     };

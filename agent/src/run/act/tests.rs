@@ -120,7 +120,8 @@ async fn another_runs_living_command_is_no_leftover_and_is_waited_for() {
         std::fs::write(folder.path().join("go"), "").unwrap();
     };
     let (undone, ()) = tokio::join!(debt.next(), script);
-    let expected = Event::Reported(Report::Undone { step: 0, residue: Vec::new() });
+    let expected =
+        Event::Reported(Report::Undone { step: 0, residue: Vec::new(), output: String::new() });
     assert_eq!(undone, Some(Some(expected)));
     let stop = tokio::time::timeout(LIMIT, newer.next()).await.expect("its turn comes");
     assert_eq!(stop, Some(None));

@@ -1,8 +1,8 @@
 //! Which run a party means, and whether it is a party of the barrier there.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
-use lockstep_bus::Bus;
+use lockstep_bus::{Bus, ReadError};
 use lockstep_shared::{
     codec::Rubbish,
     id::{BarrierId, PartyName, PipelineName, RunId, RunKey},
@@ -81,7 +81,7 @@ async fn look(
 ) -> Result<(RunKey, Plan), Missing> {
     let key = match (&meeting.run, &meeting.pipeline) {
         (Some(run), pipeline) => named(bus, run, pipeline.as_ref()).await?,
-        (None, Some(pipeline)) => the_open_run(bus, pipeline, party).await?,
+        (None, Some(pipeline)) => the_open_run(bus, pipeline, &meeting.barrier, party).await?,
         (None, None) => return Err(Failure::usage("give `--run` or `--pipeline`").into()),
     };
     let plan = plan(bus, &key).await?;
@@ -116,6 +116,7 @@ fn no_run(run: &RunId) -> Failure {
 async fn the_open_run(
     bus: &Bus,
     pipeline: &PipelineName,
+    barrier: &BarrierId,
     party: Option<&PartyName>,
 ) -> Result<RunKey, Missing> {
     let Some(party) = party else {
@@ -135,10 +136,7 @@ async fn the_open_run(
         ));
     };
     match runs.as_slice() {
-        [] => Err(not_yet(
-            Failure::usage(format!("{pipeline} has no open run with a party {party}"))
-                .help("`lockstep ls --open` lists the open runs; `--wait-for-run` waits for one"),
-        )),
+        [] => Err(not_yet(no_open_run(bus, pipeline, barrier, party).await?)),
         [run] => Ok(RunKey { pipeline: pipeline.clone(), run: run.clone() }),
         several => Err(Failure::usage(format!(
             "{pipeline} has {} open runs with a party {party}: {}",
@@ -148,6 +146,41 @@ async fn the_open_run(
         .help("name one by `--run`")
         .into()),
     }
+}
+
+/// Whether there is no open run at all, or one in which nobody is called so.
+async fn no_open_run(
+    bus: &Bus,
+    pipeline: &PipelineName,
+    barrier: &BarrierId,
+    party: &PartyName,
+) -> Result<Failure, Failure> {
+    let filters = [bus.subjects().plans_of(pipeline), bus.subjects().closed_of(pipeline)];
+    let entries = match bus.read(&filters, 0, soon()).await {
+        Ok(reading) => reading.entries,
+        // Too long a history to look at: it is only for a better message.
+        Err(ReadError::TooMany) => Vec::new(),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let closed: BTreeSet<&RunId> = entries
+        .iter()
+        .filter(|entry| entry.slot.family == Family::Closed && entry.content.is_ok())
+        .map(|entry| &entry.key.run)
+        .collect();
+    let open = entries.iter().rev().find_map(|entry| match &entry.content.as_ref().ok()?.record {
+        Record::Plan { plan, .. } if !closed.contains(&entry.key.run) => {
+            Some((&entry.key.run, plan))
+        }
+        _ => None,
+    });
+    if let Some((run, plan)) = open
+        && let Err(failure) = check_party(plan, barrier, party)
+    {
+        let context = format!("the open run of {pipeline} is {run}");
+        return Ok(Failure { error: anyhow::anyhow!("{context}: {}", failure.error), ..failure });
+    }
+    Ok(Failure::usage(format!("{pipeline} has no open run with a party {party}"))
+        .help("`lockstep ls --open` lists the open runs; `--wait-for-run` waits for one"))
 }
 
 /// The plan is read once, by direct get.
@@ -184,20 +217,31 @@ pub(super) fn check_party(
     if foreign.is_some_and(|foreign| foreign.contains(party)) {
         return Ok(());
     }
+    let names: Vec<&str> = foreign.into_iter().flatten().map(PartyName::as_str).collect();
+    let near = nearest(party.as_str(), names.iter().copied());
+    let all = if names.is_empty() {
+        format!(
+            "{barrier} has no foreign parties; declare one in its `parties` to take part from \
+             outside"
+        )
+    } else {
+        format!("the foreign parties of {barrier} are: {}", lockstep_shared::fold::listed(&names))
+    };
     if plan.is_workflow(party) {
         return Err(Failure::usage(format!(
-            "{party} is a workflow: its agent arrives by itself, and only its agent may"
+            "{party} is a workflow, no foreign party: its agent arrives by itself, and only its \
+             agent may"
         ))
-        .help("declare a foreign party in the barrier's `parties` to take part from outside"));
+        .help(all));
     }
-    let names: Vec<&str> = foreign.into_iter().flatten().map(PartyName::as_str).collect();
-    let help = match (nearest(party.as_str(), names.iter().copied()), names.is_empty()) {
-        (Some(near), _) => format!("did you mean {near}?"),
-        (None, true) => format!("{barrier} has no foreign parties; declare one in its `parties`"),
-        (None, false) => {
-            format!("its foreign parties are {}", lockstep_shared::fold::listed(names))
-        }
+    let elsewhere = plan.barriers.iter().filter(|(_, other)| other.foreign.contains(party));
+    let elsewhere: Vec<&str> = elsewhere.map(|(id, _)| id.as_str()).collect();
+    let all = if elsewhere.is_empty() {
+        all
+    } else {
+        format!("{all}; {party} is one of {}", lockstep_shared::fold::listed(&elsewhere))
     };
+    let help = near.map_or(all.clone(), |near| format!("did you mean {near}? {all}"));
     Err(Failure::usage(format!("{party} is no foreign party of barrier {barrier}")).help(help))
 }
 

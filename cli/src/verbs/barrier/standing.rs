@@ -182,7 +182,8 @@ mod tests {
 
     #[test]
     fn a_refused_run_has_no_meeting() {
-        let refused = Record::Refused { reason: "r0 is open".to_owned(), cancelled: false };
+        let refused =
+            Record::Refused { reason: "r0 is open".to_owned(), cancelled: false, at: None };
         let entries = [entry(2, Family::Admission.slot(1), Some(refused))];
         assert_eq!(judged(&entries).fate, Fate::Refused { reason: "r0 is open".to_owned() });
     }

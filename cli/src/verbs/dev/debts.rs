@@ -65,12 +65,28 @@ pub(super) fn open(state: &StateDirectory, plan: &Plan) -> Result<Vec<Debt>, Fai
     Ok(debts)
 }
 
+fn listed(debts: &[Debt]) -> String {
+    lockstep_shared::fold::listed(
+        debts.iter().map(|debt| format!("{} (run {})", debt.workflow, debt.key.run)),
+    )
+}
+
+/// What to do about what a run left that has just ended; nothing if it left nothing.
+pub(super) fn instruction(debts: &[Debt], file: &Path) -> Option<String> {
+    if debts.is_empty() {
+        return None;
+    }
+    let (listed, file) = (listed(debts), file.display());
+    Some(format!(
+        "what is left of {listed} has to be settled before the next run: mend what is in its way, \
+         then `lockstep dev {file} --settle resume` undoes it and runs again; or `lockstep dev \
+         {file} --settle accept` keeps what is there and runs again"
+    ))
+}
+
 /// Says exactly what to do.
 pub(super) fn refuse(debts: &[Debt], file: &Path) -> Failure {
-    let listed = lockstep_shared::fold::listed(
-        debts.iter().map(|debt| format!("{} (run {})", debt.workflow, debt.key.run)),
-    );
-    let file = file.display();
+    let (listed, file) = (listed(debts), file.display());
     Failure::new(
         Exit::RollbackIncomplete,
         format!("an earlier dev run ended before it was settled what becomes of {listed}"),

@@ -23,7 +23,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, OrExit, Outcome},
     flags::seconds,
-    follow::{Followed, Patience, follow},
+    follow::{Patience, follow},
     online::{close, connect_to},
     output::{CiFormat, say},
     pipeline_file::{self, FileArgs, refuse_clusters},
@@ -159,23 +159,18 @@ impl World {
             abort_on_timeout: true,
             lives_on: false,
         };
-        let followed =
+        let mut followed =
             follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
                 .await?;
-        conclude(&followed, args.output, context)?;
-        self.tell_what_is_left(&followed, &args.file.file).await?;
-        Ok(followed.exit)
-    }
-
-    /// An agent settles its record once it has read its own last word; nobody leaves before that.
-    async fn tell_what_is_left(&self, followed: &Followed, file: &Path) -> Result<(), Failure> {
+        // An agent settles its record once it has read its own last word; nobody leaves before.
         let left = debts::left(&self.state, &self.plan, &followed.report).await?;
-        if !left.is_empty() {
-            say(&debts::refuse(&left, file).text());
-        } else if followed.exit == Exit::Failed {
-            say(&format!("what to do: {}", "correct the cause, then run it again"));
+        // The log of this run ends with it: what is left is settled by the next dev run.
+        followed.report.settlement = debts::instruction(&left, &args.file.file);
+        conclude(&followed, args.output, context)?;
+        if left.is_empty() && followed.exit == Exit::Failed {
+            say("what to do: correct the cause, then run it again");
         }
-        Ok(())
+        Ok(followed.exit)
     }
 }
 

@@ -12,7 +12,10 @@ use lockstep_shared::{
 };
 use tokio::time::Instant;
 
-use super::{Look, State};
+use super::{
+    Look, State,
+    publishing::{self, Claim},
+};
 use crate::{
     exit::Exit,
     failure::Failure,
@@ -42,7 +45,7 @@ const FILL_WARNING: u64 = 60;
 /// How long one look may take.
 const LOOK: Duration = Duration::from_secs(5);
 
-pub(super) async fn look(args: &ConnectionArgs, looks: &mut Vec<Look>) -> Exit {
+pub(super) async fn look(args: &ConnectionArgs, claim: &Claim, looks: &mut Vec<Look>) -> Exit {
     let connection = match settings(args) {
         Ok(connection) => connection,
         Err(failure) => {
@@ -71,7 +74,12 @@ pub(super) async fn look(args: &ConnectionArgs, looks: &mut Vec<Look>) -> Exit {
     looks.push(look_at_reading(&bus).await);
     looks.push(look_at_coordinator(&bus).await);
     looks.push(look_at_clock(&bus).await);
+    // A rehearsal that is denied tells it itself.
     looks.extend(look_at_refusals(&bus));
+    match publishing::look(&bus, claim).await {
+        Ok(found) => looks.extend(found),
+        Err(failure) => looks.push(Look::of("publishing", &failure)),
+    }
     close(bus).await;
     let worst = looks.iter().map(|look| look.state).max().unwrap_or(State::Ok);
     if worst == State::Fail { Exit::Unavailable } else { Exit::Done }
@@ -153,7 +161,7 @@ fn look_at_stream(stream: &StreamReport) -> Vec<Look> {
     for warning in &stream.warnings {
         looks.push(Look::warn(
             "safety",
-            format!("{}: {warning}", stream.name),
+            warning.as_str(),
             "fine for development; see docs/operations.md for production",
         ));
     }

@@ -1,6 +1,7 @@
 //! `doctor`: whether everything that a run needs is there, one line each.
 
 mod looks;
+mod publishing;
 
 use lockstep_bus::ConnectionArgs;
 use lockstep_shared::plan::PROTOCOL;
@@ -13,11 +14,14 @@ use crate::{
     terminal::{Paint, Style, line},
 };
 
-/// Check the connection, the streams, the coordinator and the clocks.
+/// Check the connection, the streams, the coordinator, the clocks and, with --role, what these
+/// credentials may write.
 ///
 /// Every line says ok, warn or fail, and what to do. Exits with 8 if something fails.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    claim: publishing::Claim,
     /// The shape of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -93,7 +97,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         "version",
         format!("lockstep {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION")),
     )];
-    let exit = looks::look(&args.connection, &mut looks).await;
+    let exit = looks::look(&args.connection, &args.claim, &mut looks).await;
     print(&render_all(&looks, args.output, context.out)?)?;
     Ok(exit)
 }

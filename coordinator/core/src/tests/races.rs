@@ -113,9 +113,15 @@ fn written(who: &str, what: &str) -> (Family, Record) {
         "start" => (own(), Record::StepStarted { epoch, step: 0, attempt: 1 }),
         "fail" => (own(), Record::Failed { epoch, step: None, error, output }),
         "finalized" => (own(), Record::Finalized { epoch, degraded: None, warnings: Vec::new() }),
-        "rolled back" => {
-            (own(), Record::RolledBack { epoch, residue: Vec::new(), accepted: false })
-        }
+        "rolled back" => (
+            own(),
+            Record::RolledBack {
+                epoch,
+                residue: Vec::new(),
+                accepted: false,
+                output: String::new(),
+            },
+        ),
         "abort" => (
             Family::Request,
             Record::AbortRequested { by: who.to_owned(), reason: "no".to_owned() },

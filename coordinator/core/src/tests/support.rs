@@ -241,7 +241,11 @@ impl Bench {
 
     pub(super) fn rolled_back(&mut self, run: &str, name: &str) {
         let residue = Vec::new();
-        self.own(run, name, Record::RolledBack { epoch: 1, residue, accepted: false });
+        self.own(
+            run,
+            name,
+            Record::RolledBack { epoch: 1, residue, accepted: false, output: String::new() },
+        );
     }
 
     pub(super) fn finalized(&mut self, run: &str, name: &str) {

@@ -54,10 +54,10 @@ impl FollowTask {
     pub(super) async fn make_consumer(
         &self,
         from: Sequence,
+        generation: u64,
         deadline: Instant,
     ) -> Result<Consumer, String> {
         let client = self.bus.client();
-        let generation = self.bus.link().borrow().generation;
         let deliver_to = client.new_inbox();
         let subscription =
             client.subscribe(deliver_to.clone()).await.map_err(|error| error.to_string())?;
@@ -105,7 +105,7 @@ impl FollowTask {
         let mut caught_up = false;
         if consumer.pending == 0 {
             caught_up = true;
-            if !self.report(Follow::CaughtUp { upto: last }).await {
+            if !self.report(Follow::CaughtUp { upto: last, generation }).await {
                 return End::Over;
             }
         }
@@ -141,7 +141,7 @@ impl FollowTask {
                 if delivery.pending == 0 && !caught_up {
                     caught_up = true;
                     let upto = delivery.stream_seq.max(last);
-                    if !self.report(Follow::CaughtUp { upto }).await {
+                    if !self.report(Follow::CaughtUp { upto, generation }).await {
                         return End::Over;
                     }
                 }

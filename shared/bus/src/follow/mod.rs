@@ -52,6 +52,8 @@ pub enum Follow {
     CaughtUp {
         /// The position.
         upto: Sequence,
+        /// The connection on which that was asked; it says nothing of the log behind a later one.
+        generation: u64,
     },
     /// The consumer was lost and made again; nothing was missed. `CaughtUp` follows.
     Rebuilt {
@@ -209,12 +211,15 @@ impl FollowTask {
     /// From the check of the log until the consumer is lost.
     async fn follow_once(&mut self, lost: Option<String>) -> End {
         let deadline = Instant::now() + BUILD_WITHIN;
+        // Read before the first question: what comes of it may be of a later connection, never
+        // of an earlier one.
+        let generation = self.bus.link().borrow().generation;
         let last = match self.check_log(deadline).await {
             Ok(last) => last,
             Err(end) => return end,
         };
         let applied = self.applied.load(Ordering::Acquire);
-        let made = self.make_consumer(applied + 1, deadline).await;
+        let made = self.make_consumer(applied + 1, generation, deadline).await;
         let consumer = match made {
             Ok(consumer) => consumer,
             Err(why) => return End::Trouble(why),
@@ -229,6 +234,7 @@ impl FollowTask {
             self.filters.clone(),
             self.applied.clone(),
             self.before.clone(),
+            generation,
             self.reports.clone(),
         );
         let name = consumer.name.clone();
@@ -244,7 +250,10 @@ impl FollowTask {
     async fn check_log(&mut self, deadline: Instant) -> Result<Sequence, End> {
         let trouble = |error: ReadError| match error {
             ReadError::Closed => End::Over,
-            error => End::Trouble(error.to_string()),
+            // Whoever tells it says what could not be done.
+            ReadError::TimedOut { reason } => End::Trouble(reason),
+            ReadError::Denied(denial) => End::Trouble(denial.to_string()),
+            ReadError::TooMany => End::Trouble(error.to_string()),
         };
         let Some(before) = &self.before else {
             let now = self.bus.log_state(deadline).await.map_err(trouble)?;

@@ -31,6 +31,7 @@ pub(super) async fn watch(
     filters: Vec<String>,
     applied: Arc<AtomicU64>,
     before: Option<LogState>,
+    generation: u64,
     reports: mpsc::Sender<Follow>,
 ) -> String {
     loop {
@@ -42,7 +43,8 @@ pub(super) async fn watch(
         let position = applied.load(Ordering::Acquire);
         match look(&bus, &filters, position, before.as_ref()).await {
             Ok(Look::Level) => {
-                if reports.send(Follow::CaughtUp { upto: position }).await.is_err() {
+                let caught_up = Follow::CaughtUp { upto: position, generation };
+                if reports.send(caught_up).await.is_err() {
                     return "nobody listens".to_owned();
                 }
             }

@@ -40,7 +40,7 @@ async fn take_caught_up(follower: &mut Follower) -> Result<(Vec<Follow>, Sequenc
     let mut before = Vec::new();
     loop {
         match in_time("catching up", follower.next()).await? {
-            Some(Follow::CaughtUp { upto }) => return Ok((before, upto)),
+            Some(Follow::CaughtUp { upto, .. }) => return Ok((before, upto)),
             Some(other) => before.push(other),
             None => anyhow::bail!("it ended after {before:?}"),
         }
@@ -67,6 +67,28 @@ async fn a_follower_reads_from_where_it_was_told_and_then_live() -> Result<()> {
     store(&bus, "r1", 6).await?;
     let (seqs, others) = take_until(&mut follower, 7).await?;
     assert_eq!((seqs, others), (vec![7], vec![]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn being_caught_up_names_the_connection_that_was_asked() -> Result<()> {
+    let mut world = World::new().await?;
+    let mut follower = world.bus.follow(vec![world.bus.subjects().all_runs()], 1);
+    let mut generation = async || -> Result<u64> {
+        loop {
+            match in_time("catching up", follower.next()).await? {
+                Some(Follow::CaughtUp { generation, .. }) => return Ok(generation),
+                Some(_) => {}
+                None => anyhow::bail!("it ended"),
+            }
+        }
+    };
+    assert_eq!(generation().await?, 1);
+    world.server.kill();
+    world.server.restart().await?;
+    // What was asked before may still be on its way.
+    while generation().await? < 2 {}
+    assert!(world.bus.link().borrow().generation >= 2);
     Ok(())
 }
 

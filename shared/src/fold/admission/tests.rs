@@ -79,9 +79,19 @@ impl Log {
         self.store(name, Family::Admission.slot(1), Ok(Record::Admitted {}))
     }
 
+    /// Records what follows from where the run stands, as a coordinator does.
+    fn refused(&mut self, name: &str) -> Sequence {
+        let record = self.standing(name).record().expect("it is decided");
+        assert!(matches!(record, Record::Refused { .. }), "{record:?}");
+        self.store(name, Family::Admission.slot(1), Ok(record))
+    }
+
     fn closed(&mut self, name: &str, result: RunResult) -> Sequence {
-        let record =
-            Record::Closed { at: self.seq, result, outcomes: BTreeMap::new(), cause: None };
+        let at = match self.fold.standing(&run(name)) {
+            Some(Standing::Refused { at, .. }) => at,
+            _ => self.seq,
+        };
+        let record = Record::Closed { at, result, outcomes: BTreeMap::new(), cause: None };
         self.store(name, Family::Closed.slot(1), Ok(record))
     }
 
@@ -193,6 +203,45 @@ fn at_most_twenty_wait() {
     refusal(&log.standing("r21"));
     log.plan("r22", Concurrency::Queue);
     assert_eq!(log.standing("r22"), queued("r1", 19));
+}
+
+#[test]
+fn who_waited_and_was_refused_took_a_place_until_then() {
+    let mut log = Log::new();
+    for number in 0..=MAX_QUEUED {
+        log.plan(&format!("r{number}"), Concurrency::Queue);
+    }
+    let late = log.plan("late", Concurrency::Queue);
+    let request = log.abort("r7");
+    log.plan("later", Concurrency::Queue);
+    let judged = |log: &Log| {
+        for fold in [&log.fold, &log.started_late()] {
+            assert_eq!(refusal(&fold.standing(&run("late")).unwrap()).0, late, "#{}", log.seq);
+            assert_eq!(fold.standing(&run("later")), Some(queued("r0", 19)), "#{}", log.seq);
+        }
+    };
+    judged(&log);
+    log.refused("r7");
+    assert_eq!(refusal(&log.standing("r7")).0, request);
+    judged(&log);
+    log.closed("r7", RunResult::Refused);
+    judged(&log);
+    log.fold.settle();
+    judged(&log);
+    log.refused("late");
+    log.closed("late", RunResult::Refused);
+    log.fold.settle();
+    assert_eq!(log.standing("later"), queued("r0", 19));
+    assert_eq!(log.standing("r20"), queued("r0", 18));
+    for number in (1..=MAX_QUEUED).filter(|number| *number != 7) {
+        let name = format!("r{number}");
+        log.abort(&name);
+        log.refused(&name);
+        log.closed(&name, RunResult::Refused);
+    }
+    log.fold.settle();
+    assert!(!log.fold.places.contains_key(&run("r7")), "nobody's judgement needs it any more");
+    assert_eq!(log.standing("later"), queued("r0", 0));
 }
 
 #[test]
@@ -324,6 +373,9 @@ fn write_down_what_is_due(log: &mut Log, open: &mut Vec<String>, chance: &mut Ch
         let name = id.to_string();
         let recorded = log.fold.runs[&log.fold.places[&id]].recorded.is_some();
         match standing {
+            Standing::Refused { .. } if !recorded && chance.below(2) == 0 => {
+                log.refused(&name);
+            }
             Standing::Refused { .. } => {
                 log.closed(&name, RunResult::Refused);
                 open.retain(|other| *other != name);

@@ -45,11 +45,12 @@ impl<'a> Walk<'a> {
         walk
     }
 
-    /// Everything that happens, by position. A refused run never is in anybody's way.
+    /// Everything that happens, by position. A refused run never is in anybody's way; while it
+    /// waited it took a place in the queue (`places_taken`).
     fn turns(&mut self) -> BTreeMap<Sequence, (Sequence, Turn)> {
         let mut turns = BTreeMap::new();
         for (&place, known) in &self.fold.runs {
-            if let Some(Recorded::Refused { at, reason, cancelled }) = &known.recorded {
+            if let Some(Recorded::Refused { at, reason, cancelled, .. }) = &known.recorded {
                 let (at, reason, cancelled) = (*at, reason.clone(), *cancelled);
                 self.standings.insert(place, Standing::Refused { at, reason, cancelled });
                 continue;
@@ -82,7 +83,7 @@ impl<'a> Walk<'a> {
                  wait until it is closed, end it with `lockstep abort {open}`, or let runs wait \
                  for their turn with `concurrency: queue`"
             )),
-            _ if self.queue.len() >= MAX_QUEUED => Some(format!(
+            _ if self.places_taken(place) >= MAX_QUEUED => Some(format!(
                 "{MAX_QUEUED} runs wait already behind run {open} (submitted at {since}), and no \
                  more may; submit it again when some of them are closed"
             )),
@@ -92,6 +93,14 @@ impl<'a> Walk<'a> {
             Some(reason) => self.refuse(place, place, reason, false),
             None => self.queue.push_back(place),
         }
+    }
+
+    /// How many runs wait where this plan stands, also those that were refused further up.
+    fn places_taken(&self, plan: Sequence) -> usize {
+        let below = self.fold.runs.range(..plan);
+        let gave_up = below
+            .filter(|(place, known)| known.waited_until(**place).is_some_and(|until| plan < until));
+        self.queue.len() + gave_up.count()
     }
 
     /// A queued run is refused at the request itself, so that nobody waits for its turn.
