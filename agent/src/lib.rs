@@ -5,6 +5,7 @@
 //! is `lockstep-agent-core`'s business, and what the log means is `lockstep_shared::fold`'s.
 
 pub mod command;
+pub mod kubernetes;
 pub mod program;
 mod run;
 mod serve;

@@ -1,0 +1,4 @@
+//! Sets, values and projections, on what real servers answered.
+
+mod algebra;
+mod objects;
