@@ -156,6 +156,11 @@ impl Findings {
         &mut self.0[last]
     }
 
+    /// Adds what was collected elsewhere.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Forgets the findings for which `keep` is false.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Finding) -> bool) {
         self.0.retain(keep);
@@ -164,6 +169,11 @@ impl Findings {
     /// Whether one of them refuses the run.
     pub(crate) fn has_errors(&self) -> bool {
         self.0.iter().any(Finding::is_error)
+    }
+
+    /// Whether nothing was found.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether this check found something.
@@ -210,6 +220,11 @@ impl Diagnostics {
     /// The findings.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// Other findings in the same file.
+    pub(crate) fn with(&self, findings: Findings) -> Self {
+        Self::new(self.source.name(), self.source.inner(), findings)
     }
 
     /// How many further findings were found and are not kept.

@@ -1,4 +1,4 @@
-//! Every code that a check of the pipeline file can report, with what it means and what to do.
+//! Every code that a check of the pipeline file or its manifests can report, with what it means and what to do.
 //!
 //! One table: messages, `--skip-check`, the plan's `skippedChecks` and
 //! docs/reference/error-codes.md all come from it. A code is shown as `lockstep::barrier-order`;
@@ -175,15 +175,51 @@ codes! {
     BarrierTimeout "barrier-timeout" Skippable "a barrier's timeout longer than the run's",
         "The run's own deadline would always come first, so the barrier's never counts.",
         "Shorten the barrier's timeout or raise `spec.timeout`.";
-    MissingFile "missing-file" Skippable "a file that is not there",
+    MissingFile "missing-file" Structural "a file that is not there",
         "The step names a file, folder or glob that matches nothing, seen from the pipeline file's folder.",
         "Correct the path; it is relative to the pipeline file.";
+    UnreadableManifest "unreadable-manifest" Structural "a manifest that cannot be read",
+        "Manifests are UTF-8 texts that this program may read, and all of a workflow's together are bounded.",
+        "Follow the message.";
+    RenderFailed "render-failed" Structural "a program that renders manifests failed",
+        "`kustomize` folders are rendered by `kubectl kustomize` and `helm` charts by `helm template`, here, where `lockstep` runs.",
+        "Install the program, or mend what it complains about; the message has its words.";
+    NotAnObject "not-an-object" Structural "not a Kubernetes object",
+        "Every object says its `apiVersion`, its `kind` and its `metadata.name`, all of them texts.",
+        "Add what is missing, or keep files that are no manifests out of what the step names.";
+    GeneratedName "generated-name" Structural "`generateName` on something else than a Job",
+        "Every run would make another object, and no later run would know that the earlier one is meant to go. Jobs are made anew in every run; their names end in eight digits of the run.",
+        "Write a `name`.";
+    NoObjects "no-objects" Structural "a `deploy` step without objects",
+        "What the step names holds no manifest, so it would deploy nothing and yet end well. Folders are read like `kubectl apply -f` does: files ending in .yaml, .yml or .json, and no folders in them.",
+        "Correct the path; `folder/**/*.yaml` reads folders in folders too.";
+    ForeignNamespace "foreign-namespace" Structural "an object for another namespace",
+        "A workflow has one target, and its agent has rights in that namespace only.",
+        "Remove `namespace` from the manifest, or deploy it by a workflow of its own.";
+    ClusterScoped "cluster-scoped" Structural "a cluster-scoped object",
+        "It belongs to no namespace: other pipelines may use it, and an agent usually has no right to it.",
+        "Apply it separately, or say `allowClusterScoped: true` at the workflow's target.";
+    RepeatedObject "repeated-object" Structural "one object twice in a workflow",
+        "What the first manifest says would be taken back by the second.",
+        "Remove one of the two.";
+    SharedObject "shared-object" Skippable "one object in two workflows",
+        "Two workflows would write one object (same cluster, namespace, kind and name) and each would undo the other's part.",
+        "Deploy it by one of them, before a barrier that the other waits at; or name the `cluster` of each target if they are different ones.";
+    UnusedImage "unused-image" Skippable "an image that no container has",
+        "`images` replaces by the name of an image without tag and digest. One that is found nowhere is a misspelt one, and the version that it carries would be deployed nowhere.",
+        "Correct the name, or remove it.";
+    BundleTooLarge "bundle-too-large" Structural "too many manifests",
+        "All objects of a workflow travel in one bundle.",
+        "Split the workflow, or leave large objects out.";
     ShortBarrierTimeout "short-barrier-timeout" Warning "a barrier's timeout may be too short",
         "By the timeouts of the steps before it, the last party may arrive later after the first one than the barrier allows.",
         "Raise the barrier's timeout, or shorten the steps' timeouts.";
     ApprovalTime "approval-time" Warning "an approval has a deadline",
         "A foreign party has to arrive before the barrier's timeout, which starts at the first workflow's arrival and does not stop for an approval. An early approval starts no clock. Nobody wrote a timeout for this one.",
         "Write a `timeout` at the barrier, long enough for whoever approves; any that is written settles this. The run's own (`spec.timeout`, 1h by default) may not be shorter.";
+    HooksLeftOut "hooks-left-out" Warning "a chart's hooks are not run",
+        "Hooks and tests of a chart are run by Helm's own install and upgrade; here the chart is only rendered.",
+        "Do what the hook does by a step of its own, such as a Job with `generateName` in manifests.";
     DroppedBarrier "dropped-barrier" Warning "a barrier is dropped",
         "All workflows that name it are waived, so nobody could meet there.",
         "Nothing, if the workflows were meant to be left out.";
@@ -229,7 +265,7 @@ impl FromStr for Code {
 /// The reference of all codes as Markdown: docs/reference/error-codes.md.
 pub fn reference() -> String {
     let mut text = String::from(
-        "# Error codes of the pipeline file\n\n\
+        "# Error codes of the pipeline file and its manifests\n\n\
          Generated from the table in `shared/src/error_code.rs`.\n\n\
          `--skip-check CODE` turns a *skippable* check off for one run, which is recorded in the \
          plan, and silences a *warning*. A *structural* error cannot be skipped.\n\n\

@@ -10,6 +10,7 @@ pub mod error_code;
 pub mod fold;
 pub mod graph;
 pub mod id;
+pub mod manifest;
 pub mod pipeline;
 pub mod plan;
 pub mod record;

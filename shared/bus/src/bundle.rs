@@ -4,6 +4,7 @@
 //! what the digest says, so that a bundle needs no table of contents, and nothing in a slot is
 //! believed.
 
+pub use lockstep_shared::manifest::MAX_BUNDLE_BYTES;
 use lockstep_shared::{
     codec::RawMessage,
     id::{PipelineName, WorkflowName},
@@ -19,9 +20,6 @@ use crate::{
     reading::{Query, ReadError},
     slot::{Holds, SlotWrite},
 };
-
-/// The largest bundle, in bytes.
-pub const MAX_BUNDLE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The largest chunk, in bytes.
 pub const CHUNK_BYTES: usize = 512 * 1024;

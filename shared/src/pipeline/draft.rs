@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     diagnostics::{At, Place},
-    id::{BarrierId, PartyName, PipelineName, WorkflowName},
+    id::{BarrierId, PartyName, PipelineName, StepIndex, WorkflowName},
     plan::{Concurrency, OnFailure, Step, Target},
     time::Span,
 };
@@ -41,6 +41,17 @@ impl Draft {
             }
         }
         parties
+    }
+
+    /// Where each step that takes part is written, by its index in the plan.
+    pub(crate) fn places(&self) -> BTreeMap<(WorkflowName, StepIndex), Place> {
+        let active = self.workflows.iter().filter(|workflow| !workflow.waived);
+        active
+            .flat_map(|workflow| {
+                let steps = workflow.active_steps().enumerate();
+                steps.map(|(index, step)| ((workflow.name.value.clone(), index), step.place))
+            })
+            .collect()
     }
 }
 

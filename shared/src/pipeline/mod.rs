@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of the file system: whether the files that steps name exist is asked through
 //! [`Files`], which the command line answers for the pipeline file's folder. What manifests hold
-//! is not looked at here.
+//! is looked at by [`manifest`](crate::manifest).
 
 pub(crate) mod draft;
 mod duration;
@@ -12,7 +12,7 @@ mod read;
 pub(crate) mod reader;
 pub(crate) mod suggest;
 pub(crate) mod tree;
-mod yaml;
+pub(crate) mod yaml;
 
 #[cfg(test)]
 mod tests;
@@ -28,9 +28,9 @@ use tree::Node;
 
 use crate::{
     check,
-    diagnostics::{Diagnostics, Findings},
+    diagnostics::{Diagnostics, Findings, Place},
     error_code::Code,
-    id::PipelineName,
+    id::{PipelineName, StepIndex, WorkflowName},
     plan::{MAX_PLAN_BYTES, Plan},
     resolve::{self, Scope},
 };
@@ -94,6 +94,15 @@ pub struct Planned {
     pub plan: Plan,
     /// Warnings and advice; no errors.
     pub warnings: Diagnostics,
+    /// Where the file writes each step that takes part.
+    places: BTreeMap<(WorkflowName, StepIndex), Place>,
+}
+
+impl Planned {
+    /// Where the file writes a step.
+    pub(crate) fn place_of(&self, workflow: &WorkflowName, step: StepIndex) -> Place {
+        self.places.get(&(workflow.clone(), step)).copied().unwrap_or_default()
+    }
 }
 
 impl Pipeline {
@@ -149,6 +158,7 @@ impl Pipeline {
         if findings.has_errors() {
             return Err(self.diagnostics(findings));
         }
+        let places = draft.places();
         let Some(plan) = resolve::plan(draft, values, inputs) else {
             // Whatever keeps a draft from being whole is reported where it is read.
             findings.report(Code::BadValue, "the file could not be read whole");
@@ -158,7 +168,7 @@ impl Pipeline {
             findings.add(finding);
             return Err(self.diagnostics(findings));
         }
-        Ok(Planned { plan, warnings: self.diagnostics(findings) })
+        Ok(Planned { plan, warnings: self.diagnostics(findings), places })
     }
 
     fn diagnostics(&self, findings: Findings) -> Diagnostics {

@@ -190,12 +190,13 @@ fn unique(
 }
 
 /// A block text ends in line breaks, which would make a label reach into the next line.
-fn trimmed(place: Place, text: &str) -> Place {
+pub(crate) fn trimmed(place: Place, text: &str) -> Place {
     let written = text.get(place.range()).unwrap_or_default();
     Place { start: place.start, length: written.trim_end().len() }
 }
 
-fn place_of(location: &Location, text: &str) -> Place {
+/// Where a value is written, in bytes.
+pub(crate) fn place_of(location: &Location, text: &str) -> Place {
     let span = location.span();
     let narrow = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let (start, length) = match (span.byte_offset(), span.byte_len()) {
@@ -214,7 +215,8 @@ fn place_of(location: &Location, text: &str) -> Place {
     Place { start, length: length.min(text.len() - start) }
 }
 
-fn refuse(error: &Error, text: &str, findings: &mut Findings) {
+/// Says why a text cannot be read, and where.
+pub(crate) fn refuse(error: &Error, text: &str, findings: &mut Findings) {
     let mut place = error.location().map_or_else(Place::default, |at| place_of(&at, text));
     let next = text.get(place.start..).and_then(|rest| rest.chars().next());
     place.length = place.length.max(next.map_or(0, char::len_utf8));

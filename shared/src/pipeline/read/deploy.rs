@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::step::Common;
 use crate::{
     diagnostics::{At, Findings, Place},
+    error_code::Code,
     id::WorkflowName,
+    manifest::images::is_reference,
     pipeline::{draft::StepDraft, fields::Fields, keys, reader, tree::Node},
     plan::{Action, Deploy, DeploySource, HealthRule},
     time::Span,
@@ -22,9 +24,8 @@ pub(crate) fn step(place: Place, body: &Node, findings: &mut Findings) -> Option
     let source = fields
         .exactly_one(&["manifests", "kustomize", "helm"], findings)
         .and_then(|kind| source(kind, fields.get(kind)?, &mut files, findings));
-    let images = reader::given(fields.get("images"), BTreeMap::new(), |node| {
-        reader::text_map(node, "`images`", findings)
-    });
+    let images =
+        reader::given(fields.get("images"), BTreeMap::new(), |node| images(node, findings));
     let healthy =
         reader::given(fields.get("healthy"), BTreeMap::new(), |node| healthy(node, findings));
     let settle = reader::given(fields.get("settle"), SETTLE, |node| {
@@ -109,6 +110,22 @@ fn helm(node: &Node, files: &mut Vec<At<String>>, findings: &mut Findings) -> Op
         values: values?,
         set: set?,
     })
+}
+
+fn images(node: &Node, findings: &mut Findings) -> Option<BTreeMap<String, String>> {
+    let images = reader::text_map(node, "`images`", findings)?;
+    let mut whole = true;
+    for (name, reference) in &images {
+        if !is_reference(reference) {
+            let place = node.get(name).map_or(node.place, |value| value.place);
+            findings
+                .report(Code::BadValue, format!("{reference:?} is no reference of an image"))
+                .at(place, "not a reference")
+                .help("write the whole reference, such as `registry.example.com/web:v2`");
+            whole = false;
+        }
+    }
+    whole.then_some(images)
 }
 
 fn healthy(node: &Node, findings: &mut Findings) -> Option<BTreeMap<String, HealthRule>> {
