@@ -17,12 +17,9 @@ struct Flags {
     /// How often an agent is killed.
     #[arg(long, default_value_t = 0)]
     crashes: u8,
-    /// How many clocks run out or agents are lost.
-    #[arg(long, default_value_t = 0)]
-    clocks: u8,
-    /// How many clock records come too early or speak of the past.
-    #[arg(long, default_value_t = 0)]
-    void_clocks: u8,
+    /// Let time pass: every clock and every watch may run out.
+    #[arg(long)]
+    time: bool,
     /// How many appends give up.
     #[arg(long, default_value_t = 0)]
     doubts: u8,
@@ -41,10 +38,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let flags = Flags::parse();
     let sketch = Sketch::reference();
     let sketch = if flags.each_own { sketch.each_own() } else { sketch };
-    let Flags { failures, crashes, clocks, void_clocks, doubts, aborts, cap, .. } = flags;
-    let budget = Budget { failures, crashes, clocks, void_clocks, doubts, aborts };
+    let Flags { failures, crashes, doubts, aborts, time, cap, .. } = flags;
+    let budget = Budget { failures, crashes, doubts, aborts };
     let began = Instant::now();
-    let explored = explore(Settings { sketch, budget, cap, sabotage: None });
+    let explored = explore(Settings { sketch, budget, time, cap, sabotage: None });
     let mut out = std::io::stdout().lock();
     match explored {
         Ok(counted) => {

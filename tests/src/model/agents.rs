@@ -11,11 +11,10 @@ use lockstep_shared::{
     record::Record,
     time::{Span, Timestamp},
 };
-use rustc_hash::FxHashMap;
 
 use super::{
     cell::{Cell, Held, Sent},
-    intern::Interned,
+    intern::{Interned, Recent},
     ledger::{Ledger, writer},
 };
 use crate::sim::{
@@ -30,6 +29,9 @@ pub(super) const NOW: Timestamp = Timestamp(1_000_000_000);
 /// after a first failure.
 const PAUSE: Span = Span(2_000);
 
+/// How many answers of cores are kept, about 1 KiB each.
+const KEPT_ANSWERS: usize = 200_000;
+
 /// How many readings an agent may want in a row before something is wrong with it.
 const MAX_READINGS: usize = 8;
 
@@ -40,7 +42,7 @@ pub(super) struct Agents {
     plan: SharedPlan,
     sabotage: Option<Sabotage>,
     states: Interned<Agent>,
-    answers: FxHashMap<(u32, Event, u8), (u32, Arc<Decisions>)>,
+    answers: Recent<(u32, Event, u8), (u32, Arc<Decisions>)>,
 }
 
 impl Agents {
@@ -56,7 +58,7 @@ impl Agents {
             plan: plan.into(),
             sabotage,
             states: Interned::new(),
-            answers: FxHashMap::default(),
+            answers: Recent::new(KEPT_ANSWERS),
         }
     }
 
@@ -105,7 +107,7 @@ impl Agents {
                     Watched::Slot(slot) => entry.slot == *slot,
                 })
             };
-            let entries = log.entries().iter().filter(matches).cloned().collect();
+            let entries = log.entries().filter(matches).cloned().collect();
             let asked_at = now(cell.pauses);
             let reading = Reading { asked: asked.clone(), asked_at, upto, entries };
             self.tell(cell, Event::Reading(reading), fold)?;
@@ -138,8 +140,8 @@ impl Agents {
 
     fn ask(&mut self, number: u32, event: Event, pauses: u8) -> (u32, Arc<Decisions>) {
         let question = (number, event, pauses);
-        if let Some((after, decisions)) = self.answers.get(&question) {
-            return (*after, decisions.clone());
+        if let Some(answer) = self.answers.get(&question) {
+            return answer;
         }
         let mut core = (*self.core(number)).clone();
         let mut decisions = core.step(question.1.clone(), now(pauses));
@@ -148,7 +150,10 @@ impl Agents {
         }
         let after = self.states.number(core);
         let decisions = Arc::new(decisions);
-        self.answers.insert(question, (after, decisions.clone()));
+        // A reading is large, and asked again only by agents that differ in what they sent.
+        if !matches!(question.1, Event::Reading(_)) {
+            self.answers.insert(question, (after, decisions.clone()));
+        }
         (after, decisions)
     }
 

@@ -35,3 +35,35 @@ impl<T: Eq + Hash> Interned<T> {
         self.things.len()
     }
 }
+
+/// Answers that are worked out again if they are asked for after a long time: a search goes from
+/// states to their neighbours, and what is asked is mostly what was asked lately.
+#[derive(Debug)]
+pub(super) struct Recent<K, V> {
+    lately: FxHashMap<K, V>,
+    earlier: FxHashMap<K, V>,
+    /// How many each of the two holds at most.
+    most: usize,
+}
+
+impl<K: Eq + Hash, V: Clone> Recent<K, V> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { lately: FxHashMap::default(), earlier: FxHashMap::default(), most }
+    }
+
+    pub(super) fn get(&mut self, key: &K) -> Option<V> {
+        if let Some(value) = self.lately.get(key) {
+            return Some(value.clone());
+        }
+        let (key, value) = self.earlier.remove_entry(key)?;
+        self.insert(key, value.clone());
+        Some(value)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: V) {
+        if self.lately.len() == self.most {
+            self.earlier = std::mem::take(&mut self.lately);
+        }
+        self.lately.insert(key, value);
+    }
+}

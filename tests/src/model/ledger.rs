@@ -1,8 +1,9 @@
 //! The log in a normal form: records that nobody can tell the order of stand in a fixed one.
 
+use std::sync::Arc;
+
 use lockstep_shared::{
     codec::{Entry, Stated},
-    fold::RunFold,
     id::{RunKey, Sequence, WorkflowName},
     plan::OnFailure,
     record::Record,
@@ -15,13 +16,13 @@ use lockstep_shared::{
 const WRITERS: Sequence = 8;
 
 /// Whose record it is, as far as anybody's reading can tell: 0 for what everybody may read.
-pub type Writer = usize;
+pub(super) type Writer = usize;
 
 /// A log of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Ledger {
-    /// By sequence.
-    entries: Vec<Entry>,
+pub(super) struct Ledger {
+    /// By sequence; shared with the logs that this one grew from and those that grow from it.
+    entries: Vec<Arc<Entry>>,
 }
 
 /// What a record says, as far as its order to another writer's records matters.
@@ -40,35 +41,35 @@ enum Sort {
 
 impl Ledger {
     /// A log with a plan and nothing else.
-    pub fn new(key: &RunKey, plan: Record, time: Timestamp) -> Self {
+    pub(super) fn new(key: &RunKey, plan: Record, time: Timestamp) -> Self {
         let mut ledger = Self { entries: Vec::new() };
         ledger.append(key, Family::Plan.slot(1), plan, time, 0, OnFailure::RollbackAll);
         ledger
     }
 
     /// Every record, by sequence.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(Arc::as_ref)
     }
 
     /// What a slot holds.
-    pub fn slot(&self, slot: &Slot) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.slot == *slot)
+    pub(super) fn slot(&self, slot: &Slot) -> Option<&Entry> {
+        self.entries().find(|entry| entry.slot == *slot)
     }
 
     /// The greatest stored time.
-    pub fn time(&self) -> Timestamp {
+    pub(super) fn time(&self) -> Timestamp {
         self.entries.iter().map(|entry| entry.time).max().unwrap_or_default()
     }
 
     /// The position of the last record that a writer may read.
-    pub fn end_for(&self, writer: Writer) -> Sequence {
-        let readable = |entry: &&Entry| [0, writer].contains(&writer_of(entry.seq));
+    pub(super) fn end_for(&self, writer: Writer) -> Sequence {
+        let readable = |entry: &&Arc<Entry>| [0, writer].contains(&writer_of(entry.seq));
         self.entries.iter().rfind(readable).map_or(0, |entry| entry.seq)
     }
 
-    /// Stores a record at the lowest place above all that it can be told from; its sequence.
-    pub fn append(
+    /// Stores a record; its sequence.
+    pub(super) fn append(
         &mut self,
         key: &RunKey,
         slot: Slot,
@@ -77,32 +78,35 @@ impl Ledger {
         writer: Writer,
         on_failure: OnFailure,
     ) -> Sequence {
+        let entry = self.next(key, slot, record, time, writer, on_failure);
+        let seq = entry.seq;
+        let at = self.entries.partition_point(|other| other.seq < seq);
+        self.entries.insert(at, Arc::new(entry));
+        seq
+    }
+
+    /// A record at the lowest place above all that it can be told from.
+    pub(super) fn next(
+        &self,
+        key: &RunKey,
+        slot: Slot,
+        record: Record,
+        time: Timestamp,
+        writer: Writer,
+        on_failure: OnFailure,
+    ) -> Entry {
         let sort = sort_of(&record, on_failure);
         let below = self.entries.iter().filter(|entry| {
             let other = writer_of(entry.seq);
-            let other_sort = entry
-                .content
-                .as_ref()
-                .map_or(Sort::Public, |stated| sort_of(&stated.record, on_failure));
+            let other_sort =
+                record_of(entry).map_or(Sort::Public, |record| sort_of(record, on_failure));
             other == writer || are_told_apart(sort, other_sort)
         });
         let layer = below.map(|entry| entry.seq / WRITERS).max().unwrap_or(0) + 1;
         let seq = layer * WRITERS + writer as Sequence;
         let source = Source::Operator("model".to_owned());
         let content = Ok(Stated { event: format!("e{seq}"), source, record });
-        let entry = Entry { seq, time, key: key.clone(), slot, content };
-        let at = self.entries.partition_point(|other| other.seq < seq);
-        self.entries.insert(at, entry);
-        seq
-    }
-
-    /// What the log means.
-    pub fn fold(&self, key: &RunKey) -> RunFold {
-        let mut fold = RunFold::new(key.clone());
-        for entry in &self.entries {
-            fold.apply(entry);
-        }
-        fold
+        Entry { seq, time, key: key.clone(), slot, content }
     }
 }
 
@@ -112,19 +116,22 @@ fn writer_of(seq: Sequence) -> Writer {
 }
 
 /// The writer of an agent's records, from its place among the workflows.
-pub fn writer(index: usize) -> Writer {
+pub(super) fn writer(index: usize) -> Writer {
     index + 1
 }
 
 /// Whether two records may stand in either order without anybody noticing.
 ///
 /// Only records of two different workflows' own slots ever can.
-pub fn commute(first: &Entry, second: &Entry, on_failure: OnFailure) -> bool {
-    let sort = |entry: &Entry| {
-        entry.content.as_ref().map_or(Sort::Public, |stated| sort_of(&stated.record, on_failure))
-    };
+pub(super) fn commute(first: &Entry, second: &Entry, on_failure: OnFailure) -> bool {
+    let sort = |entry: &Entry| record_of(entry).map_or(Sort::Public, |it| sort_of(it, on_failure));
     let (Some(one), Some(other)) = (workflow_of(first), workflow_of(second)) else { return false };
     one != other && !are_told_apart(sort(first), sort(second))
+}
+
+/// What an entry says, unless it is rubbish.
+pub(super) fn record_of(entry: &Entry) -> Option<&Record> {
+    entry.content.as_ref().ok().map(|stated| &stated.record)
 }
 
 fn workflow_of(entry: &Entry) -> Option<WorkflowName> {

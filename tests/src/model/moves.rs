@@ -17,9 +17,9 @@ use super::{
     Settings,
     agents::{Agents, NOW},
     cell::Cell,
-    intern::Interned,
+    intern::{Interned, Recent},
     ledger::{Ledger, Writer, writer},
-    offers::Meaning,
+    offers::{Beginning, Meaning},
     state::{AGENTS, Move, Offer, State, Step},
 };
 use crate::{
@@ -30,6 +30,15 @@ use crate::{
     },
 };
 
+/// How many meanings of logs are kept, about 25 KiB each.
+const KEPT_MEANINGS: usize = 20_000;
+
+/// How many steps of agents are kept, about 40 bytes each.
+const KEPT_STEPS: usize = 5_000_000;
+
+/// The number of the log that holds the plan and nothing else.
+const FIRST_LOG: u32 = 0;
+
 /// Everything that is the same for all states.
 pub(super) struct Model {
     pub(super) settings: Settings,
@@ -38,13 +47,14 @@ pub(super) struct Model {
     logs: Interned<Ledger>,
     offers: Interned<Vec<Offer>>,
     records: Interned<Record>,
-    meanings: FxHashMap<u32, Arc<Meaning>>,
+    beginning: Beginning,
+    meanings: Recent<u32, Arc<Meaning>>,
     /// The log after an offer of it landed.
     landed: FxHashMap<(u32, Offer), u32>,
     /// The offers after a move that led to a log.
     offered: FxHashMap<(u32, u32), u32>,
     /// What became of an agent's steps: they depend on itself and the log alone.
-    pub(super) steps: FxHashMap<(u32, u32, Step), (u32, u32)>,
+    pub(super) steps: Recent<(u32, u32, Step), (u32, u32)>,
     on_failure: OnFailure,
 }
 
@@ -68,25 +78,31 @@ impl Model {
         let plan = plan_of(&settings.sketch);
         let run = "r0".parse().expect("the name is valid");
         let key = RunKey { pipeline: plan.pipeline.clone(), run };
+        let submitted =
+            Record::Plan { plan: Box::new(plan.clone()), submitted_by: "ada".to_owned() };
+        let first = Ledger::new(&key, submitted, NOW);
+        let planned = first.entries().next().expect("a log begins with its plan");
+        let beginning = Beginning::of(&key, planned);
+        let mut logs = Interned::new();
+        logs.number(first);
         Self {
             on_failure: plan.on_failure,
+            beginning,
             agents: Agents::new(key, plan, settings.sabotage),
             settings,
             cells: Interned::new(),
-            logs: Interned::new(),
+            logs,
             offers: Interned::new(),
             records: Interned::new(),
-            meanings: FxHashMap::default(),
+            meanings: Recent::new(KEPT_MEANINGS),
             landed: FxHashMap::default(),
             offered: FxHashMap::default(),
-            steps: FxHashMap::default(),
+            steps: Recent::new(KEPT_STEPS),
         }
     }
 
     pub(super) fn begin(&mut self) -> Result<State, Violation> {
-        let plan = Box::new(plan_of(&self.settings.sketch));
-        let record = Record::Plan { plan, submitted_by: "ada".to_owned() };
-        let log = self.logs.number(Ledger::new(&self.agents.key, record, NOW));
+        let log = FIRST_LOG;
         let offers = self.offers.number(Vec::new());
         let meaning = self.meaning(log)?;
         let mut cells = [0; AGENTS];
@@ -112,12 +128,11 @@ impl Model {
 
     pub(super) fn meaning(&mut self, log: u32) -> Result<Arc<Meaning>, Violation> {
         if let Some(meaning) = self.meanings.get(&log) {
-            return Ok(meaning.clone());
+            return Ok(meaning);
         }
-        let budget = self.settings.budget;
-        let with_time = budget.clocks > 0 || budget.void_clocks > 0;
+        let with_time = self.settings.time;
         let ledger = self.logs.of(log);
-        let meaning = Meaning::of(&ledger, &self.agents.key, self.settings.sabotage, with_time)?;
+        let meaning = Meaning::of(&ledger, &self.beginning, self.settings.sabotage, with_time)?;
         let meaning = Arc::new(meaning);
         self.meanings.insert(log, meaning.clone());
         Ok(meaning)
@@ -133,9 +148,14 @@ impl Model {
             let mut steps = Vec::new();
             self.steps_of(state, &cell, &log, &mut steps);
             moves.extend(steps.into_iter().map(|step| Move::Agent(index, step)));
+            // After Closed they cannot tell the order of each other's steps.
+            if meaning.fold.closed().is_some() && !moves.iter().all(Move::is_fault) {
+                return Ok(moves);
+            }
         }
         moves.extend(self.offers.of(state.offers).iter().cloned().map(Move::Offer));
-        clocks(state, &meaning, &mut moves);
+        let clocks = meaning.clocks.iter().cloned();
+        moves.extend(clocks.map(|(slot, record, time)| Move::Clock(slot, record.into(), time)));
         if state.budget.aborts > 0 && meaning.fold.closed().is_none() {
             moves.push(Move::Abort);
         }
@@ -188,11 +208,9 @@ impl Model {
                 next.log = log;
             }
             Move::Offer(offer) => next.log = self.land_offer(state.log, offer)?,
-            Move::Clock(slot, record, after) => {
-                let void = *after < 0;
-                next.budget.void_clocks -= u8::from(void);
-                next.budget.clocks -= u8::from(!void);
-                next.log = self.clock(state.log, slot, record, *after)?;
+            Move::Clock(slot, record, time) => {
+                let record = (**record).clone();
+                (next.log, _) = self.append(state.log, slot.clone(), record, *time, 0)?;
             }
             Move::Abort => {
                 next.budget.aborts -= 1;
@@ -229,34 +247,6 @@ impl Model {
         }
     }
 
-    fn clock(
-        &mut self,
-        log: u32,
-        slot: &Slot,
-        record: &Record,
-        after: i64,
-    ) -> Result<u32, Violation> {
-        let meaning = self.meaning(log)?;
-        let due = meaning.clocks.iter().find(|(_, clock, _)| clock == record);
-        let now = self.log(log).time();
-        let time = due.map_or(now, |(.., due)| Timestamp(due.0.saturating_add_signed(after)));
-        let time = time.max(now);
-        if after == 0 {
-            // When it is due and after it are the same to everybody, which is looked at here; so
-            // the story goes on with the one.
-            let late = Timestamp(time.0 + 1);
-            let (late, _) = self.append(log, slot.clone(), record.clone(), late, 0)?;
-            let (due, _) = self.append(log, slot.clone(), record.clone(), time, 0)?;
-            let (late, due) = (self.meaning(late)?, self.meaning(due)?);
-            if Summary::of(&late.fold) != Summary::of(&due.fold) || late.due != due.due {
-                let text = format!("{record:?} means something else a moment later");
-                return Err(Violation::of(Invariant::DecisionsStand, text));
-            }
-        }
-        let (log, _) = self.append(log, slot.clone(), record.clone(), time, 0)?;
-        Ok(log)
-    }
-
     /// A record is stored, and what was decided before must still be.
     pub(super) fn append(
         &mut self,
@@ -284,8 +274,8 @@ impl Model {
 
     /// Adds what coordinators send now, and drops what has lost its slot.
     ///
-    /// A barrier's Aborted lands at once: agents go by the verdict of the run, or their own, which
-    /// stands below it; nothing but Closed waits for it, and Closed waits as well by not landing.
+    /// Two kinds land at once. A barrier's Aborted: agents go by the verdict of the run, or their
+    /// own, which stands below it, and nothing but Closed waits for it. And Closed: see `model`.
     fn offer(&mut self, mut next: State) -> Result<State, Violation> {
         let from = (next.log, next.offers);
         if let Some(offers) = self.offered.get(&from) {
@@ -319,9 +309,13 @@ impl Model {
     }
 
     fn is_eager(&self, offer: &Offer, meaning: &Meaning) -> bool {
-        let barrier = matches!(offer.slot.family, Family::BarrierVerdict(_));
-        let aborted = matches!(*self.records.of(offer.record), Record::Aborted { .. });
-        barrier && aborted && meaning.fold.recorded().is_some()
+        match (&offer.slot.family, &*self.records.of(offer.record)) {
+            (Family::BarrierVerdict(_), Record::Aborted { .. }) => {
+                meaning.fold.recorded().is_some()
+            }
+            (Family::Closed, _) => true,
+            _ => false,
+        }
     }
 
     /// What must hold where nothing but faults can happen any more.
@@ -342,28 +336,6 @@ impl Model {
             }
         }
         Ok(())
-    }
-}
-
-/// The clocks that may run out here, and the agents that may be lost.
-fn clocks(state: &State, meaning: &Meaning, moves: &mut Vec<Move>) {
-    let mut push = |slot: &Slot, record: &Record, after| {
-        moves.push(Move::Clock(slot.clone(), Box::new(record.clone()), after));
-    };
-    if state.budget.clocks > 0 {
-        meaning.lost.iter().for_each(|(slot, record)| push(slot, record, 0));
-        for (slot, record, _) in &meaning.clocks {
-            push(slot, record, 0);
-        }
-    }
-    if state.budget.void_clocks > 0 {
-        meaning.clocks.iter().for_each(|(slot, record, _)| push(slot, record, -1));
-        for (slot, record) in &meaning.lost {
-            if let Record::AgentLost { workflow, epoch, last } = record {
-                let (workflow, epoch, last) = (workflow.clone(), *epoch, last - 1);
-                push(slot, &Record::AgentLost { workflow, epoch, last }, -1);
-            }
-        }
     }
 }
 

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use lockstep_coordinator_core::{Append, Coordinator, Event, SILENT_FOR};
 use lockstep_shared::{
-    fold::RunFold,
+    codec::Entry,
+    fold::{Clock, RunFold},
     id::{RunKey, WorkflowName},
+    plan::OnFailure,
     record::Record,
     subject::{Family, Slot},
     time::{Span, Timestamp},
 };
 
 use super::ledger::Ledger;
-use crate::sim::{Invariant, Sabotage, Violation};
+use crate::sim::{Invariant, Sabotage, Violation, judge::Summary};
 
 /// How long the log keeps a record.
 const MAX_AGE: Span = Span::minutes(30 * 24 * 60);
@@ -20,15 +22,30 @@ const MAX_AGE: Span = Span::minutes(30 * 24 * 60);
 /// A coordinator is called more often than this, else it takes itself for paused.
 const TICK: Span = Span::seconds(4);
 
+/// A fold and a coordinator that have read the plan and nothing else: where every log begins.
+#[derive(Debug, Clone)]
+pub(super) struct Beginning {
+    fold: RunFold,
+    core: Coordinator,
+}
+
+impl Beginning {
+    pub(super) fn of(key: &RunKey, plan: &Entry) -> Self {
+        let mut fold = RunFold::new(key.clone());
+        fold.apply(plan);
+        let mut core = Coordinator::new(MAX_AGE);
+        core.step(Event::Entry(Box::new(plan.clone())), plan.time);
+        Self { fold, core }
+    }
+}
+
 /// What a log means, and what a coordinator that has read it writes.
 #[derive(Debug)]
 pub(super) struct Meaning {
     pub(super) fold: RunFold,
     /// What is due by the log alone.
     pub(super) due: Vec<(Slot, Record)>,
-    /// Agents that may be recorded as lost.
-    pub(super) lost: Vec<(Slot, Record)>,
-    /// Clocks that run, with when they run out.
+    /// What time may bring, with when: agents that are lost, clocks that run out.
     pub(super) clocks: Vec<(Slot, Record, Timestamp)>,
 }
 
@@ -36,14 +53,14 @@ impl Meaning {
     /// Works out what a log means.
     pub(super) fn of(
         log: &Ledger,
-        key: &RunKey,
+        beginning: &Beginning,
         sabotage: Option<Sabotage>,
         with_time: bool,
     ) -> Result<Self, Violation> {
-        let fold = log.fold(key);
         let now = log.time();
-        let mut core = Coordinator::new(MAX_AGE);
-        for entry in log.entries() {
+        let Beginning { mut fold, mut core } = beginning.clone();
+        for entry in log.entries().skip(1) {
+            fold.apply(entry);
             core.step(Event::Entry(Box::new(entry.clone())), now);
         }
         let mut decisions = core.step(Event::CaughtUp, now);
@@ -55,43 +72,135 @@ impl Meaning {
             let text = "a coordinator has an open run and waits for nothing";
             return Err(Violation::of(Invariant::SomethingIsAwaited, text));
         }
-        let mut meaning =
-            Self { due: sent(decisions.send), lost: Vec::new(), clocks: Vec::new(), fold };
+        let mut meaning = Self { due: sent(decisions.send), clocks: Vec::new(), fold };
         if with_time && open {
-            meaning.time_passes(&core, now)?;
+            let lost = meaning.lost(&core, now);
+            let clocks = meaning.run_out(&core, now)?;
+            meaning.clocks = Times { log, fold: &meaning.fold, now }.that_matter(lost, clocks)?;
         }
         Ok(meaning)
     }
 
-    /// What may be written when time passes: each silent agent is lost, each clock runs out.
-    fn time_passes(&mut self, core: &Coordinator, now: Timestamp) -> Result<(), Violation> {
-        let watched: BTreeMap<WorkflowName, u32> =
-            self.fold.watches().into_iter().map(|watch| (watch.workflow, watch.epoch)).collect();
+    /// What is written of each watched agent when it alone falls silent.
+    fn lost(&self, core: &Coordinator, now: Timestamp) -> Vec<(Slot, Record)> {
+        let watched = self.watched();
+        let until = now.after(SILENT_FOR).after(TICK);
+        let mut lost = Vec::new();
         for silent in watched.keys() {
             let mut beating = watched.clone();
             beating.remove(silent);
-            let until = now.after(SILENT_FOR).after(TICK);
             let sent = wait(core.clone(), &self.fold, &beating, now, until);
-            self.lost.extend(sent.into_iter().filter(|(_, record)| {
+            lost.extend(sent.into_iter().filter(|(_, record)| {
                 matches!(record, Record::AgentLost { workflow, .. } if workflow == silent)
             }));
         }
+        lost
+    }
+
+    /// Every clock that runs, with its record and when it runs out.
+    fn run_out(
+        &self,
+        core: &Coordinator,
+        now: Timestamp,
+    ) -> Result<Vec<(Slot, Record, Timestamp)>, Violation> {
         let slot = self.fold.next_slot(&Family::Clock);
-        let clocks = self.fold.clocks();
+        let running = self.fold.clocks();
         let record = |deadline| Record::DeadlinePassed { deadline };
-        self.clocks = clocks
+        let clocks: Vec<_> = running
             .iter()
             .map(|clock| (slot.clone(), record(clock.deadline.clone()), clock.due))
             .collect();
         // Which clock is the first to run out is the plan's choice. The core must write that one.
-        let Some(first) = clocks.iter().map(|clock| clock.due).min() else { return Ok(()) };
-        let sent = wait(core.clone(), &self.fold, &watched, now, first.after(TICK));
-        let deadlines = self.clocks.iter().filter(|(.., due)| *due == first);
-        if deadlines.clone().any(|(_, record, _)| sent.iter().any(|(_, sent)| sent == record)) {
+        let Some(first) = running.iter().map(|clock| clock.due).min() else { return Ok(clocks) };
+        let sent = wait(core.clone(), &self.fold, &self.watched(), now, first.after(TICK));
+        let mut deadlines = clocks.iter().filter(|(.., due)| *due == first);
+        if deadlines.any(|(_, record, _)| sent.iter().any(|(_, sent)| sent == record)) {
+            return Ok(clocks);
+        }
+        let text = format!("{running:?} run out and nobody writes it, but {sent:?}");
+        Err(Violation::of(Invariant::SomethingIsAwaited, text))
+    }
+
+    fn watched(&self) -> BTreeMap<WorkflowName, u32> {
+        self.fold.watches().into_iter().map(|watch| (watch.workflow, watch.epoch)).collect()
+    }
+}
+
+/// What clock records would mean if they were stored next.
+struct Times<'a> {
+    log: &'a Ledger,
+    fold: &'a RunFold,
+    now: Timestamp,
+}
+
+impl Times<'_> {
+    /// The records that change something when they are due. In the other two classes of time
+    /// each must mean what it has to: before it is due nothing, after it the same.
+    fn that_matter(
+        &self,
+        lost: Vec<(Slot, Record)>,
+        clocks: Vec<(Slot, Record, Timestamp)>,
+    ) -> Result<Vec<(Slot, Record, Timestamp)>, Violation> {
+        let mut matter = Vec::new();
+        for (slot, record) in lost {
+            if let Record::AgentLost { workflow, epoch, last } = &record {
+                let (workflow, epoch, last) = (workflow.clone(), *epoch, last - 1);
+                let outdated = Record::AgentLost { workflow, epoch, last };
+                self.expect(&slot, &outdated, self.now, &Imports::of(self.fold))?;
+            }
+            if self.stored(&slot, &record, self.now) != Imports::of(self.fold) {
+                matter.push((slot, record, self.now));
+            }
+        }
+        for (slot, record, due) in clocks {
+            let early = Timestamp(due.0.saturating_sub(1));
+            if early >= self.now {
+                self.expect(&slot, &record, early, &Imports::of(self.fold))?;
+            }
+            let due = due.max(self.now);
+            let changed = self.stored(&slot, &record, due);
+            self.expect(&slot, &record, Timestamp(due.0 + 1), &changed)?;
+            if changed != Imports::of(self.fold) {
+                matter.push((slot, record, due));
+            }
+        }
+        Ok(matter)
+    }
+
+    fn expect(
+        &self,
+        slot: &Slot,
+        record: &Record,
+        time: Timestamp,
+        expected: &Imports,
+    ) -> Result<(), Violation> {
+        let found = self.stored(slot, record, time);
+        if found == *expected {
             return Ok(());
         }
-        let text = format!("{clocks:?} run out and nobody writes it, but {sent:?}");
-        Err(Violation::of(Invariant::SomethingIsAwaited, text))
+        let text = format!("{record:?} stored at {time:?} means {found:?}, not {expected:?}");
+        Err(Violation::of(Invariant::DecisionsStand, text))
+    }
+
+    fn stored(&self, slot: &Slot, record: &Record, time: Timestamp) -> Imports {
+        let mut fold = self.fold.clone();
+        let (slot, record) = (slot.clone(), record.clone());
+        fold.apply(&self.log.next(self.fold.key(), slot, record, time, 0, OnFailure::RollbackAll));
+        Imports::of(&fold)
+    }
+}
+
+/// All of a fold that anybody acts on.
+#[derive(Debug, PartialEq, Eq)]
+struct Imports {
+    decided: Summary,
+    due: Vec<(Slot, Record)>,
+    clocks: Vec<Clock>,
+}
+
+impl Imports {
+    fn of(fold: &RunFold) -> Self {
+        Self { decided: Summary::of(fold), due: fold.due(), clocks: fold.clocks() }
     }
 }
 

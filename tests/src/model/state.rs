@@ -1,6 +1,6 @@
 //! One state of the whole: a log, the agents, what coordinators may yet write, what may go wrong.
 
-use lockstep_shared::{record::Record, subject::Slot};
+use lockstep_shared::{record::Record, subject::Slot, time::Timestamp};
 
 use super::Budget;
 
@@ -34,8 +34,8 @@ pub(super) enum Move {
     Agent(usize, Step),
     /// A coordinator's record reaches the log.
     Offer(Offer),
-    /// A clock record reaches the log, so many milliseconds after it was due.
-    Clock(Slot, Box<Record>, i64),
+    /// A clock record reaches the log.
+    Clock(Slot, Box<Record>, Timestamp),
     /// An operator asks for an abort.
     Abort,
 }

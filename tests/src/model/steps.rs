@@ -22,7 +22,7 @@ impl Model {
         step: Step,
     ) -> Result<(u32, u32), Violation> {
         if let Some(known) = self.steps.get(&(cell, log, step)) {
-            return Ok(*known);
+            return Ok(known);
         }
         let mut next = (*self.cells.of(cell)).clone();
         let log_after = self.work_out(&mut next, log, step)?;

@@ -39,6 +39,8 @@ pub struct Told {
     pub records: u64,
     /// How the runs ended, in words, with how many did.
     pub results: std::collections::BTreeMap<String, u64>,
+    /// Everything that was stored.
+    pub log: Vec<lockstep_shared::codec::Entry>,
     /// How often each sort of fault struck.
     pub faults: std::collections::BTreeMap<&'static str, u64>,
 }

@@ -271,6 +271,7 @@ impl World {
             let result = self.judge.result(&key);
             *self.told.results.entry(result).or_default() += 1;
         }
+        self.told.log = self.log.entries().to_vec();
         Ok(self.told.clone())
     }
 

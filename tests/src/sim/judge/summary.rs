@@ -50,6 +50,25 @@ impl Summary {
         }
     }
 
+    /// The same with the deciding records at other positions.
+    pub(crate) fn renamed(self, name: impl Fn(Sequence) -> Sequence) -> Self {
+        Self {
+            admitted: self.admitted.map(|(admitted, at)| (admitted, name(at))),
+            run: self.run.map(|(what, at)| (what, name(at))),
+            barriers: self
+                .barriers
+                .into_iter()
+                .map(|(id, (is, at))| (id, (is, name(at))))
+                .collect(),
+            workflows: self
+                .workflows
+                .into_iter()
+                .map(|(id, (is, at))| (id, (is, name(at))))
+                .collect(),
+            closed: self.closed.map(|(at, result)| (name(at), result)),
+        }
+    }
+
     /// What was decided before and is not, or not alike, any more.
     pub(crate) fn lost_in(&self, later: &Self) -> Option<String> {
         let run = self.run.filter(|_| self.run != later.run);
