@@ -1,11 +1,15 @@
 # make demo    watch two services being deployed as one, and taken back as one
-# make test    every test, with a real nats-server
+# make test    every test, with a real nats-server and real Kubernetes clusters
 # make lint    what a change has to pass besides the tests
 # make bench   barrier release beside a floor, as ratios
 # make load    many parties and many runs at once, with memory
+# make cluster a Kubernetes cluster for tests, with a fake node; until Ctrl-C
+# make node    the same with a real node, as root
 #
-# Needs Rust 1.95, Python 3.11 with venv, and the package registries. Whatever else is needed is
-# fetched once into ~/.cache/lockstep. A nats-server of your own: LOCKSTEP_NATS_SERVER=<path>.
+# Needs Rust 1.95, Python 3.11 with venv, Go 1.26, and the package registries. Whatever else is needed
+# is fetched or built once into ~/.cache/lockstep. Of your own: LOCKSTEP_NATS_SERVER=<path>; a folder
+# with kube-apiserver and the like, KUBEBUILDER_ASSETS=<folder>; a cluster,
+# USE_EXISTING_CLUSTER=true KUBECONFIG=<path>.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -13,6 +17,8 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 target := $(or $(CARGO_TARGET_DIR),target)
+cluster_tools := scripts/build-go etcd kubernetes kwok > /dev/null
+node_tools := scripts/node-packages && scripts/build-go etcd kubernetes kubelet coredns > /dev/null
 with_nats := nats=$$(scripts/tool nats-server) && export LOCKSTEP_NATS_SERVER=$$nats &&
 
 .PHONY: help
@@ -29,6 +35,9 @@ demo: build ## the reference story: deployed as one, then taken back as one (abo
 
 .PHONY: test
 test: build ## every test, and the figures that some of them print (about 30 minutes on 2 cores)
+	$(cluster_tools)
+	$(node_tools)
+	scripts/build-go helm > /dev/null
 	$(with_nats) cargo test --locked --workspace --no-fail-fast -- --show-output
 
 .PHONY: lint
@@ -47,6 +56,17 @@ bench: ## last arrival to last party out, beside a floor (release profile)
 load: ## 200 parties on one barrier; 500 runs at once (release profile)
 	cargo build --locked --release --workspace --bins
 	$(with_nats) cargo run --locked --release -p lockstep-tests --bin load
+
+.PHONY: cluster
+cluster: ## a Kubernetes cluster for tests on loopback, until Ctrl-C
+	$(cluster_tools)
+	cargo run --locked -p lockstep-tests --bin cluster
+
+.PHONY: node
+node: ## a Kubernetes cluster with a real node, until Ctrl-C (as root)
+	$(node_tools)
+	cargo build --locked -p lockstep-tests --bin cluster --bin cluster-pod
+	cargo run --locked -p lockstep-tests --bin cluster -- --real-node
 
 .PHONY: clean
 clean: ## what cargo built and what the examples left

@@ -1,10 +1,11 @@
 //! What the tests of the whole share.
 //!
-//! `world` runs the real programs against a real nats-server; everything else drives the real
-//! cores without either.
+//! `world` runs the real programs against a real nats-server, `cluster` starts a real Kubernetes;
+//! everything else drives the real cores without either.
 
 pub mod bench;
 pub mod chance;
+pub mod cluster;
 pub mod log;
 pub mod model;
 pub mod plans;

@@ -1,0 +1,31 @@
+//! Users who may not do everything: service accounts, which every cluster has.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::{Cluster, authority::write_kubeconfig};
+
+impl Cluster {
+    /// A kubeconfig with the token of a service account, which is made if it is not there. It may
+    /// do what Roles and RoleBindings that the test applies say, and nothing else.
+    ///
+    /// # Errors
+    /// If the account or its token cannot be made.
+    pub async fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let account = serde_json::json!({
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name },
+        });
+        self.apply(namespace, &account.to_string()).await?;
+        let token = self.kubectl(&["create", "token", name, "-n", namespace]).await?;
+        let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
+        let config: serde_json::Value = serde_json::from_str(&self.kubectl(&view).await?)?;
+        let authority = config.pointer("/clusters/0/cluster/certificate-authority-data");
+        let authority = authority.and_then(serde_json::Value::as_str);
+        let authority = authority.context("the kubeconfig has no certificate-authority-data")?;
+        let path = self.folder().join(format!("{namespace}-{name}.kubeconfig"));
+        let credentials = serde_json::json!({ "token": token.trim() });
+        write_kubeconfig(&path, self.server(), authority, &credentials)?;
+        Ok(path)
+    }
+}
