@@ -4,6 +4,10 @@
 //! is tested without a cluster. What they deliberately do not know: connections, time-outs, runs.
 //! A rule cited by number is one of the numbered rules of the target's documentation.
 
+pub mod adopt;
+pub mod changed;
+pub mod class;
 pub mod fields;
 pub mod object;
 pub mod order;
+pub mod restore;

@@ -3,7 +3,13 @@
 
 use serde_json::Value;
 
-use super::{Element, FieldSet, Literal};
+use super::{Element, FieldSet, Literal, Path};
+
+/// What names one item of the list at `list`, if `shape` tells.
+pub fn item_name(item: &Value, list: &Path, shape: &FieldSet) -> Option<Element> {
+    let below = list.elements().iter().try_fold(shape, |set, element| set.child(element))?;
+    name_items(std::slice::from_ref(item), below)?.pop()
+}
 
 /// One element for each item of a list, if `shape` (what is known right below the list) tells how
 /// they are named and each item can be named so. `None` means: take the list as one value.

@@ -1,0 +1,139 @@
+//! What the server's words mean when it refuses a dry run.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::{super::object::ObjectKey, Impossible, Outcome, Terms};
+
+/// One field that another manager owns with another value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The manager's name.
+    pub manager: String,
+    /// The subresource through which it wrote, if not the object itself.
+    pub subresource: Option<String>,
+    /// The path, as the server prints it; [`FieldSet::find`](super::super::fields::FieldSet::find)
+    /// on that manager's fields gives the path itself.
+    pub path: String,
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} is {:?}'s", self.path, self.manager)?;
+        match &self.subresource {
+            Some(subresource) => write!(formatter, " (through {subresource})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The conflicts that a refusal of an apply lists; empty if it was refused for another reason.
+pub fn conflicts(status: &Value) -> Vec<Conflict> {
+    let causes = status.pointer("/details/causes").and_then(Value::as_array);
+    causes.into_iter().flatten().filter_map(conflict).collect()
+}
+
+/// Reads a cause such as `conflict with "kubectl" with subresource "scale" using apps/v1`.
+fn conflict(cause: &Value) -> Option<Conflict> {
+    let text = |name: &str| cause.get(name).and_then(Value::as_str);
+    if text("reason") != Some("FieldManagerConflict") {
+        return None;
+    }
+    let (manager, rest) = quoted(text("message")?.strip_prefix("conflict with ")?)?;
+    let subresource =
+        rest.strip_prefix(" with subresource ").and_then(quoted).map(|(name, _)| name);
+    Some(Conflict { manager, subresource, path: text("field")?.to_owned() })
+}
+
+/// A quoted text at the beginning, and what follows it.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut unquoted = String::new();
+    let mut characters = text.strip_prefix('"')?.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return Some((unquoted, &text[at + 2..])),
+            '\\' => unquoted.push(characters.next()?.1),
+            other => unquoted.push(other),
+        }
+    }
+    None
+}
+
+/// What a refused dry run means. `exists`: whether the object is there.
+pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms<'_>) -> Outcome {
+    let words = status.get("message").and_then(Value::as_str).unwrap_or("it gave no reason");
+    let conflicts = conflicts(status);
+    if !conflicts.is_empty() {
+        let (takeable, others): (Vec<_>, Vec<_>) =
+            conflicts.into_iter().partition(|conflict| may_take(conflict, terms));
+        return match others.is_empty() {
+            true => Outcome::Adopt(takeable),
+            false => Outcome::Impossible(Impossible::Conflicts(others)),
+        };
+    }
+    if let Some(unplanned) = unplanned(key, words, terms) {
+        return Outcome::Unplanned(unplanned);
+    }
+    let code = status.get("code").and_then(Value::as_u64).unwrap_or_default();
+    Outcome::Impossible(match code {
+        404 if is_about(status, "namespaces") => {
+            let name = status.pointer("/details/name").and_then(Value::as_str);
+            Impossible::NoNamespace(name.or(key.namespace.as_deref()).unwrap_or("").to_owned())
+        }
+        422 if exists && is_immutable(status, words) => Impossible::Immutable(words.to_owned()),
+        400 | 422 => Impossible::Invalid(words.to_owned()),
+        _ => Impossible::Refused(words.to_owned()),
+    })
+}
+
+fn is_about(status: &Value, resource: &str) -> bool {
+    status.pointer("/details/kind").and_then(Value::as_str) == Some(resource)
+}
+
+/// Whether a conflict is with an adopted manager, or at or below one of the forced paths.
+fn may_take(conflict: &Conflict, terms: &Terms<'_>) -> bool {
+    let bare = |text: &str| text.strip_prefix('.').unwrap_or(text).to_owned();
+    let path = bare(&conflict.path);
+    let is_forced = |forced: &String| {
+        let rest = path.strip_prefix(&bare(forced));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let is_adopted = conflict.subresource.is_none() && terms.adopt.names(&conflict.manager);
+    is_adopted || terms.force.iter().any(is_forced)
+}
+
+/// Why a refusal says nothing about the write itself, if so.
+fn unplanned(key: &ObjectKey, words: &str, terms: &Terms<'_>) -> Option<String> {
+    if words.contains("does not support dry run") {
+        return Some("a webhook that judges it does not support dry runs".to_owned());
+    }
+    let is_unknown = words.contains("could not find the requested resource")
+        || words.contains("no matches for kind");
+    let of_the_set = |other: &&ObjectKey| {
+        let is_needed = words.contains(&format!("{:?} not found", other.name))
+            && words.to_lowercase().contains(&other.kind.to_lowercase());
+        let is_definition = is_unknown
+            && other.kind == "CustomResourceDefinition"
+            && other.name.ends_with(key.group());
+        is_needed || is_definition
+    };
+    let needed = terms.missing.iter().filter(|other| *other != key).find(of_the_set)?;
+    Some(format!("it needs {needed}, which this step makes first"))
+}
+
+/// Whether a refusal of an update is about what may never change. The API has no code for that.
+fn is_immutable(status: &Value, words: &str) -> bool {
+    const SIGNS: &[&str] = &[
+        "immutable",
+        "may not be changed",
+        "may not change",
+        "cannot change",
+        "not allowed to change",
+        "updates to",
+        "pod updates",
+    ];
+    let causes = status.pointer("/details/causes").and_then(Value::as_array);
+    let causes = causes.into_iter().flatten().filter_map(|cause| cause["message"].as_str());
+    causes.chain([words]).any(|text| SIGNS.iter().any(|sign| text.contains(sign)))
+}

@@ -1,0 +1,110 @@
+//! How what a run created goes away again (rule 25).
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use super::super::{
+    fields::{Entry, FieldsError, entries, owned},
+    object::{ObjectKey, RunMark, creation_timestamp, finalizers, is_being_deleted, uid},
+};
+
+/// Kinds that hold what cannot be made again, by group: no rollback and no prune deletes them.
+const KEPT: &[(&str, &str)] = &[
+    ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    ("", "Namespace"),
+    ("", "PersistentVolume"),
+    ("", "PersistentVolumeClaim"),
+];
+
+/// Whether objects of this kind are never deleted (rules 25 and 31).
+pub fn is_kept(key: &ObjectKey) -> bool {
+    KEPT.contains(&(key.group(), key.kind.as_str()))
+}
+
+/// What is to become of an object that was absent before the run's first write.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    /// It is not there: nothing is owed.
+    Gone,
+    /// It is ours: send a DELETE with these DeleteOptions, and look again.
+    Delete(Value),
+    /// It is being deleted, and waits for these finalizers; past the deadline, it is residue.
+    Leaving(Vec<String>),
+    /// It is ours, and of a kind that is kept on purpose. Does not spoil *verified*.
+    Kept,
+    /// This run did not create it, so it is left; it is residue only if this run wrote to it.
+    NotOurs(NotOurs),
+}
+
+/// Why an object does not count as created by this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotOurs {
+    /// It has another run's mark, or none: somebody else made it, after ours or instead of it.
+    NoMark,
+    /// Somebody else made it at the same time, and we wrote on top.
+    Shared {
+        /// Who made it.
+        manager: String,
+    },
+}
+
+impl fmt::Display for NotOurs {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMark => write!(
+                formatter,
+                "it was not there before this run and does not bear its mark: somebody else has \
+                 made it, so it was left; delete it by hand if nobody needs it"
+            ),
+            Self::Shared { manager } => write!(
+                formatter,
+                "it was made by {manager:?} while this run was about to make it, so it was \
+                 left; delete it by hand if nobody needs it"
+            ),
+        }
+    }
+}
+
+/// Decides for an object whose pre-image is *absent*, seeing it as it is now.
+///
+/// # Errors
+/// [`FieldsError`] if it cannot be read who owns what.
+pub fn undo(key: &ObjectKey, live: Option<&Value>, run: &RunMark) -> Result<Created, FieldsError> {
+    let Some(live) = live else { return Ok(Created::Gone) };
+    if !RunMark::of(live).is_some_and(|mark| mark.is_same_work(run)) {
+        return Ok(Created::NotOurs(NotOurs::NoMark));
+    }
+    if let Some(manager) = maker(live)? {
+        return Ok(Created::NotOurs(NotOurs::Shared { manager }));
+    }
+    if is_kept(key) {
+        return Ok(Created::Kept);
+    }
+    if is_being_deleted(live) {
+        let finalizers = finalizers(live).into_iter().map(str::to_owned).collect();
+        return Ok(Created::Leaving(finalizers));
+    }
+    Ok(Created::Delete(delete_options(live)))
+}
+
+/// The body of a DELETE: this very object, and all that belongs to it first. A bare DELETE of a Job
+/// would leave its pods running.
+pub fn delete_options(live: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
+        "preconditions": {"uid": uid(live)}})
+}
+
+/// Another manager that was there when the object was made, and wrote what we wrote too. Whoever
+/// comes later (a controller) does not write what we write.
+fn maker(live: &Value) -> Result<Option<String>, FieldsError> {
+    let all = entries(live)?;
+    let ours = owned(live, &all, Entry::is_ours);
+    let created = creation_timestamp(live);
+    let was_there = |entry: &&Entry| {
+        let since = entry.time.as_deref();
+        !entry.is_ours() && entry.subresource.is_none() && since.is_some() && since <= created
+    };
+    let shares = |entry: &&Entry| !entry.fields_in(live).intersection(&ours).is_empty();
+    Ok(all.iter().filter(was_there).find(shares).map(|entry| entry.manager.clone()))
+}

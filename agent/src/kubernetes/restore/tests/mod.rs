@@ -1,0 +1,6 @@
+//! The way back, on what real servers showed and on random objects under a model.
+
+mod created;
+mod model;
+mod random;
+mod seen;
