@@ -164,7 +164,10 @@ fn culprit(workflow: &WorkflowName, fold: &RunFold) -> String {
 
 fn workflow_story(workflow: &WorkflowName, record: &Record, fold: &RunFold) -> Told {
     let step_name = |step: usize| {
-        fold.plan().map_or_else(|| format!("{}", step + 1), |plan| plan.step_name(workflow, step))
+        fold.plan().map_or_else(
+            || format!("{}", step.saturating_add(1)),
+            |plan| plan.step_name(workflow, step),
+        )
     };
     let (text, style) = match record {
         Record::Joined { instance, version } => (format!("joined ({instance}, {version})"), None),

@@ -20,6 +20,13 @@ pub const PROTOCOL: u32 = 1;
 /// The largest plan, in bytes of compact JSON (PROTOCOL section 2, sizes).
 pub const MAX_PLAN_BYTES: usize = 768 * 1024;
 
+/// How many workflows a plan may have: each has an agent of its own, and Closed, which lists
+/// them, is limited to 256 KiB.
+pub const MAX_WORKFLOWS: usize = 1024;
+
+/// How long a step's name or a barrier's title may be, in characters: causes carry them.
+pub const MAX_CAPTION: usize = 200;
+
 /// What a run does, for every party of it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -370,6 +377,25 @@ impl Plan {
         Sha256::digest(self.to_json()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// What in it is larger than a verdict about it could tell, if anything is: the checks of the
+    /// command line refuse such a plan, and who submits without them is refused at admission.
+    pub fn excess(&self) -> Option<String> {
+        if self.workflows.len() > MAX_WORKFLOWS {
+            let count = self.workflows.len();
+            return Some(format!("it has {count} workflows, and {MAX_WORKFLOWS} are the most"));
+        }
+        let long = |text: &&String| text.chars().count() > MAX_CAPTION;
+        let (workflow, name) = self.workflows.iter().find_map(|(workflow, planned)| {
+            let mut names = planned.steps.iter().map(|step| &step.name);
+            names.find(long).map(|name| (workflow, name))
+        })?;
+        Some(format!(
+            "workflow {workflow} has a step whose name is {} characters long, and {MAX_CAPTION} \
+             are the most",
+            name.chars().count()
+        ))
+    }
+
     /// The workflows that take part, in order of their names.
     pub fn active(&self) -> impl Iterator<Item = (&WorkflowName, &Workflow)> {
         self.workflows.iter().filter(|(_, workflow)| !workflow.waived)
@@ -411,6 +437,6 @@ impl Plan {
         self.workflows
             .get(workflow)
             .and_then(|workflow| workflow.steps.get(step))
-            .map_or_else(|| format!("step {}", step + 1), |step| step.name.clone())
+            .map_or_else(|| format!("step {}", step.saturating_add(1)), |step| step.name.clone())
     }
 }

@@ -223,6 +223,12 @@ impl Agent {
         self.term().map(|term| term.epoch)
     }
 
+    /// Whether an earlier run's debt ([`crate::debt`]) would still keep this run from preparing:
+    /// the shell looks for one before every call until then.
+    pub fn minds_debts(&self) -> bool {
+        self.mark.is_none() && self.prepared.is_none() && self.over.is_none()
+    }
+
     /// Where Closed stands, if it has been read.
     pub fn closed(&self) -> Option<Sequence> {
         self.view.closed

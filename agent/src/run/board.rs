@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What a run sees of the others.
-pub(super) type Standings = watch::Receiver<BTreeMap<RunKey, Standing>>;
+pub(crate) type Standings = watch::Receiver<BTreeMap<RunKey, Standing>>;
 
 /// The standings of a workflow's runs in this process.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ impl Board {
         });
     }
 
-    pub(super) fn watch(&self) -> Standings {
+    pub(crate) fn watch(&self) -> Standings {
         self.0.subscribe()
     }
 

@@ -6,6 +6,7 @@ use futures::{FutureExt, future::BoxFuture};
 use lockstep_agent_core::{Event, Reading};
 use lockstep_bus::{Bus, Continuity, Landmark, LogState, ReadError};
 use lockstep_shared::{
+    codec::Entry,
     id::{Sequence, WorkflowName},
     subject::Family,
 };
@@ -48,17 +49,11 @@ impl History {
         }
     }
 
-    /// Remembers how far the log was read, and a record to find again: this workflow's own last
-    /// one if the reading has one.
+    /// Remembers how far the log was read, and the latest record to find again: this workflow's
+    /// own last one if the reading has one.
     pub(super) fn learn(&mut self, reading: &Reading, workflow: &WorkflowName) {
         self.applied = self.applied.max(reading.upto);
-        let own = Family::Workflow(workflow.clone());
-        // Rubbish may be what only another way of reading shows.
-        let mut valid = reading.entries.iter().filter(|entry| entry.content.is_ok());
-        let last = valid.clone().rfind(|entry| entry.slot.family == own);
-        if let Some(entry) = last.or(valid.next_back()) {
-            self.landmark = Some(Landmark::of(entry));
-        }
+        self.landmark = later(self.landmark.take(), &reading.entries, workflow);
     }
 
     /// Compares what was known with what is there; until that is done nothing is read and nothing
@@ -113,5 +108,45 @@ impl History {
                 Ok(None)
             }
         }
+    }
+}
+
+/// The landmark after a reading. Later readings show less and less of what was read before.
+fn later(known: Option<Landmark>, entries: &[Entry], workflow: &WorkflowName) -> Option<Landmark> {
+    let own = Family::Workflow(workflow.clone());
+    // Rubbish may be what only another way of reading shows.
+    let mut valid = entries.iter().filter(|entry| entry.content.is_ok());
+    let last = valid.clone().rfind(|entry| entry.slot.family == own).or(valid.next_back());
+    let above = known.as_ref().map_or(0, |landmark| landmark.seq);
+    last.filter(|entry| entry.seq > above).map(Landmark::of).or(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use lockstep_shared::{
+        codec::Stated, id::RunKey, record::Record, source::Source, subject::Slot, time::Timestamp,
+    };
+
+    use super::*;
+
+    fn entry(seq: Sequence, slot: Slot, record: Record) -> Entry {
+        let key = RunKey { pipeline: "shop".parse().unwrap(), run: "r1".parse().unwrap() };
+        let source = Source::Coordinator("c".to_owned());
+        let content = Ok(Stated { event: format!("e{seq}"), source, record });
+        Entry { seq, time: Timestamp(seq), key, slot, content }
+    }
+
+    #[test]
+    fn the_landmark_never_goes_back() {
+        let workflow: WorkflowName = "backend".parse().unwrap();
+        let admitted = entry(40, Family::Admission.slot(1), Record::Admitted {});
+        let own = Family::Workflow(workflow.clone()).slot(2);
+        let started = entry(90, own, Record::StepStarted { epoch: 1, step: 0, attempt: 1 });
+        let mut landmark = None;
+        landmark = later(landmark, &[admitted.clone(), started], &workflow);
+        assert_eq!(landmark.as_ref().map(|landmark| landmark.seq), Some(90));
+        // Own slots are asked for from the next one on, so the next reading shows families only.
+        landmark = later(landmark, &[admitted], &workflow);
+        assert_eq!(landmark.map(|landmark| landmark.seq), Some(90));
     }
 }

@@ -16,6 +16,7 @@ mod save;
 mod setup;
 mod target;
 mod view;
+mod windows;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -169,8 +170,12 @@ impl RunLoop {
         loop {
             match self.next().await? {
                 Happened::Event(event) => {
-                    let decisions = self.agent.step(event, self.post.clock.now());
-                    self.carry_out(decisions).await;
+                    // Any event may be the one after which it prepares.
+                    let debt = if self.agent.minds_debts() { self.debt_moved() } else { None };
+                    for event in debt.into_iter().chain([event]) {
+                        let decisions = self.agent.step(event, self.post.clock.now());
+                        self.carry_out(decisions).await;
+                    }
                 }
                 Happened::TimeToBeat => self.send_beat().await,
                 Happened::Asked(question) => {

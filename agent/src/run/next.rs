@@ -5,7 +5,7 @@ use lockstep_agent_core::Event;
 use lockstep_bus::{ReadError, Ring};
 use tokio::time::Instant;
 
-use super::{LEAVE_LIMIT, RunError, RunLoop};
+use super::{LEAVE_LIMIT, RunError, RunLoop, reading::Answer};
 use crate::command::Question;
 
 /// What a loop is woken by.
@@ -30,7 +30,6 @@ impl RunLoop {
         }
         let closed = |source: ReadError| RunError::Read { key: self.key.clone(), source };
         let is_leaving = self.leave_by.is_some();
-        let has_debt = self.debt != lockstep_agent_core::debt::Debt::None;
         tokio::select! {
             ring = self.bell.next() => match ring {
                 Some(Ring::Copy(entry)) if entry.key == self.key => {
@@ -45,11 +44,18 @@ impl RunLoop {
                 None => Err(closed(ReadError::Closed)),
             },
             read = self.reader.next() => match read.map_err(closed)? {
-                Some(Event::Reading(reading)) => {
+                Answer::Reading(reading) => {
                     self.history.learn(&reading, &self.post.workflow);
                     Ok(Happened::Event(Event::Reading(reading)))
                 }
-                _ => Ok(Happened::Nothing),
+                Answer::Behind => {
+                    // Perhaps the log is not the one that was read, behind the same connection.
+                    if !self.history.is_comparing() {
+                        self.history.compare(&self.post.bus);
+                    }
+                    Ok(Happened::Nothing)
+                }
+                Answer::None => Ok(Happened::Nothing),
             },
             Some((slot, outcome)) = self.appends.next() => {
                 Ok(Happened::Event(Event::Appended { slot, outcome }))
@@ -67,7 +73,9 @@ impl RunLoop {
                 Ok(Happened::Event(Event::Woke))
             }
             _ = self.beat.tick() => Ok(Happened::TimeToBeat),
-            Ok(()) = self.debts.changed(), if has_debt => Ok(self.debt_moved()),
+            Ok(()) = self.debts.changed() => {
+                Ok(self.debt_moved().map_or(Happened::Nothing, Happened::Event))
+            }
             () = self.leave.cancelled(), if !is_leaving => {
                 self.leave_by = Some(Instant::now() + LEAVE_LIMIT);
                 Ok(Happened::Event(Event::Terminate))
@@ -76,14 +84,15 @@ impl RunLoop {
         }
     }
 
-    /// Another run's standing changed: perhaps it settled what stands in this one's way.
-    fn debt_moved(&mut self) -> Happened {
+    /// What stands in this run's way, if it is not what the core was told last: another run may
+    /// have settled it, or, while this one was queued, begun to owe something.
+    pub(super) fn debt_moved(&mut self) -> Option<Event> {
         let debt = self.post.board.debt(&self.post.state, &self.post.workflow, &self.key);
         if debt == self.debt {
-            return Happened::Nothing;
+            return None;
         }
         self.debt = debt.clone();
-        Happened::Event(Event::Debt(debt))
+        Some(Event::Debt(debt))
     }
 }
 

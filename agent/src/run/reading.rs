@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
-use lockstep_agent_core::{Agent, Event, Reading, Watched};
+use lockstep_agent_core::{Agent, Reading, Watched};
 use lockstep_bus::{Bus, ReadError, reading::Reading as Read};
 use lockstep_shared::{
     id::RunKey,
@@ -11,19 +11,33 @@ use lockstep_shared::{
 };
 use tokio::time::Instant;
 
+use super::windows::Windows;
+
 /// How long one reading may take before it is asked anew, with what is known by then.
 const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// The pause after a reading that the server refused, since somebody has to change something.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
-type Answer = (Vec<Watched>, Timestamp, Result<Read, ReadError>);
+type Asked = (Vec<Watched>, Timestamp, Result<Read, ReadError>);
+
+/// What became of a reading.
+pub(super) enum Answer {
+    /// It counts.
+    Reading(Reading),
+    /// Nothing that the server holds reached as far as what was read before.
+    Behind,
+    /// There is none yet.
+    None,
+}
 
 /// What is being read, and whether to read once more after that.
 #[derive(Default)]
 pub(super) struct Reader {
     wanted: bool,
-    under_way: Option<BoxFuture<'static, Answer>>,
+    under_way: Option<BoxFuture<'static, Asked>>,
+    /// Set once whole families held more than one reading may.
+    windows: Option<Windows>,
 }
 
 impl Reader {
@@ -46,13 +60,16 @@ impl Reader {
         self.wanted = false;
         let asked = agent.filter();
         let subjects = bus.subjects();
-        let filter: Vec<String> = asked
-            .iter()
-            .map(|watched| match watched {
-                Watched::Family(family) => subjects.family(key, family),
-                Watched::Slot(slot) => subjects.slot(key, slot),
-            })
-            .collect();
+        let mut filter = Vec::with_capacity(asked.len());
+        for watched in &asked {
+            match (watched, &self.windows) {
+                (Watched::Slot(slot), _) => filter.push(subjects.slot(key, slot)),
+                (Watched::Family(family), None) => filter.push(subjects.family(key, family)),
+                (Watched::Family(family), Some(windows)) => {
+                    filter.extend(windows.slots(family).map(|slot| subjects.slot(key, &slot)));
+                }
+            }
+        }
         let (bus, floor) = (bus.clone(), agent.floor());
         let reading = async move {
             let read = bus.read(&filter, floor, Instant::now() + READ_LIMIT).await;
@@ -68,22 +85,30 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError::Closed`], after which there never is another one.
-    pub(super) async fn next(&mut self) -> Result<Option<Event>, ReadError> {
+    pub(super) async fn next(&mut self) -> Result<Answer, ReadError> {
         let Some(reading) = &mut self.under_way else { return std::future::pending().await };
         let (asked, started_at, read) = reading.await;
         self.under_way = None;
         match read {
             Ok(read) => {
+                if self.windows.as_mut().is_some_and(|windows| windows.grow(&asked, &read.entries))
+                {
+                    self.wanted = true;
+                    return Ok(Answer::None);
+                }
                 let asked_at = started_at.after(span(read.asked_after));
                 let (upto, entries) = (read.upto, read.entries);
-                let reading = Reading { asked, asked_at, upto, entries };
-                Ok(Some(Event::Reading(reading)))
+                Ok(Answer::Reading(Reading { asked, asked_at, upto, entries }))
             }
             Err(ReadError::Closed) => Err(ReadError::Closed),
             Err(error) => {
                 tracing::warn!(%error, "the log cannot be read; trying again");
                 self.wanted = true;
-                Ok(None)
+                if matches!(error, ReadError::TooMany) {
+                    self.windows.get_or_insert_default();
+                }
+                let is_behind = matches!(error, ReadError::TimedOut { .. });
+                Ok(if is_behind { Answer::Behind } else { Answer::None })
             }
         }
     }

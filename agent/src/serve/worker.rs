@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use lockstep_agent_core::Ending;
+use lockstep_agent_core::{Ending, Standing};
 use lockstep_bus::ReadError;
 use lockstep_shared::id::{RunKey, WorkflowName};
 use tokio::task::JoinSet;
@@ -92,15 +92,24 @@ impl Worker {
         };
         self.begin_debts()?;
         self.begin(key.clone());
-        while let Some(ended) = self.runs.join_next().await {
-            if let Some((_, ending)) = self.ended(ended?)?.filter(|(run, _)| *run == key) {
-                // Debts that only an operator can settle wait for the next agent.
-                self.stop.cancel();
-                self.wait_for_all().await?;
-                return Ok(RunEnd::of(&ending));
+        let mut standings = self.board.watch();
+        let end = loop {
+            tokio::select! {
+                ended = self.runs.join_next() => {
+                    let Some(ended) = ended else { return Ok(RunEnd::Left) };
+                    if let Some((_, ending)) = self.ended(ended?)?.filter(|(run, _)| *run == key) {
+                        break RunEnd::of(&ending);
+                    }
+                }
+                Ok(_) = standings.wait_for(|all| matches!(all.get(&key), Some(Standing::Owing(_)))) => {
+                    break RunEnd::RollbackIncomplete;
+                }
             }
-        }
-        Ok(RunEnd::Left)
+        };
+        // Debts that only an operator can settle wait for the next agent, this run's own included.
+        self.stop.cancel();
+        self.wait_for_all().await?;
+        Ok(end)
     }
 
     fn blind(&self, source: ReadError) -> AgentError {

@@ -4,6 +4,8 @@
 
 mod back;
 mod coordinated;
+mod debts;
+mod flood;
 mod forward;
 mod restart;
 mod scribe;

@@ -120,7 +120,7 @@ fn tail(entry: &Entry, fold: &RunFold) -> Option<Tail> {
     }
     let step = step.map(|step| match fold.plan() {
         Some(plan) => plan.step_name(workflow, step),
-        None => format!("{}", step + 1),
+        None => format!("{}", step.saturating_add(1)),
     });
     Some(Tail {
         workflow: workflow.clone(),

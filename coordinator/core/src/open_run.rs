@@ -173,9 +173,9 @@ impl OpenRun {
         let lost = watches.into_iter().filter_map(|watch| {
             let at = match watch.left {
                 Some(left) => {
-                    // By the stored time, and never sooner than an agent that did not leave.
+                    // By the stored time; and by the own clock, which may be ahead of that.
                     let heard = self.heard.get(&watch.workflow)?.at.max(presence.since);
-                    presence.not_before(left.after(LEFT_FOR)).max(heard.after(SILENT_FOR))
+                    presence.not_before(left.after(LEFT_FOR)).max(heard.after(LEFT_FOR))
                 }
                 None => self.heard.get(&watch.workflow)?.at.max(presence.since).after(SILENT_FOR),
             };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_nats::{Message, Subscriber};
-use futures::{StreamExt, future::poll_fn};
+use futures::{FutureExt, StreamExt, future::poll_fn};
 use lockstep_shared::codec::{self, Entry};
 use tokio::sync::watch;
 
@@ -76,6 +76,9 @@ impl Bell {
                 }
                 if link.up && seen(&link) != self.seen {
                     self.seen = seen(&link);
+                    drop(link);
+                    // What came over the old connection may be of a log that is no more.
+                    while next_of(&mut self.subscriptions).now_or_never().is_some() {}
                     return Some(Ring::Missed);
                 }
             }

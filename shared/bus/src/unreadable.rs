@@ -29,7 +29,7 @@ use crate::{connect::Bus, inbox::AskError, wire};
 pub(crate) const SUSPICIOUS: u32 = 2;
 
 /// How many subjects are kept in mind; a reader that meets more forgets, and finds them again.
-const MAX_KNOWN: usize = 256;
+const MAX_KNOWN: usize = 1024;
 
 /// Subjects that hold a record which the client library cannot read.
 #[derive(Debug, Default)]

@@ -69,6 +69,8 @@ struct Known {
     planned: Timestamp,
     /// Unknown while only the plan's heading was read, and of closed runs for ever.
     concurrency: Option<Concurrency>,
+    /// What is too large in its plan, if anything is.
+    excess: Option<String>,
     abort: Option<AbortRequest>,
     recorded: Option<Recorded>,
     closed: Option<Moment>,
@@ -133,7 +135,8 @@ impl PipelineFold {
         };
         let (seq, time) = (entry.seq, entry.time);
         if let Record::Plan { plan, .. } = &stated.record {
-            self.place(run, Moment { seq, time }).concurrency = Some(plan.concurrency);
+            let known = self.place(run, Moment { seq, time });
+            (known.concurrency, known.excess) = (Some(plan.concurrency), plan.excess());
             return;
         }
         let above = self.places.get(run).filter(|place| **place < seq);
@@ -212,6 +215,7 @@ impl PipelineFold {
             run: run.clone(),
             planned: at.time,
             concurrency: None,
+            excess: None,
             abort: None,
             recorded: None,
             closed: None,

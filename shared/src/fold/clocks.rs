@@ -69,7 +69,10 @@ impl RunFold {
             Deadline::Barrier(id) => {
                 let declared = plan.barriers.get(id)?;
                 let state = self.barriers.get(id).filter(|state| state.is_open())?;
-                Some(state.clock?.time.after(declared.timeout))
+                // Where every workflow of it has ended nobody waits, and nobody would be broken.
+                let is_open = |name| self.workflows[name].own == OwnDecision::Open;
+                let waits = self.workflow_parties(id).iter().any(is_open);
+                Some(state.clock.filter(|_| waits)?.time.after(declared.timeout))
             }
             Deadline::Run => Some(admitted.time.after(plan.timeouts.run)),
             Deadline::Ending => None,

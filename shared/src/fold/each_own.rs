@@ -34,7 +34,7 @@ impl RunFold {
         Ok(())
     }
 
-    fn workflow_parties(&self, barrier: &BarrierId) -> BTreeSet<WorkflowName> {
+    pub(super) fn workflow_parties(&self, barrier: &BarrierId) -> BTreeSet<WorkflowName> {
         let Some(state) = self.barriers.get(barrier) else { return BTreeSet::new() };
         let takes_part = |name: &&WorkflowName| state.parties.contains(&PartyName::from(*name));
         self.workflows.keys().filter(takes_part).cloned().collect()
@@ -96,7 +96,7 @@ impl RunFold {
         step: StepIndex,
     ) {
         let steps = self.plan().and_then(|plan| plan.workflow(workflow));
-        let is_last = steps.is_some_and(|planned| planned.steps.len() == step + 1);
+        let is_last = steps.is_some_and(|planned| step.checked_add(1) == Some(planned.steps.len()));
         if self.is_each_own() && is_last {
             self.finish_own(at, workflow);
         }

@@ -4,11 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::{
-    codec::Stated,
+    codec::{Stated, encode},
     id::Epoch,
-    plan::{Action, Barrier, Command, Concurrency, RunCommand, Step, Target, Timeouts, Workflow},
+    plan::{
+        Action, Barrier, Command, Concurrency, MAX_WORKFLOWS, RunCommand, Step, Target, Timeouts,
+        Workflow,
+    },
     record::{Cause, CauseSort, Outcome, RunResult},
     source::Source,
+    subject::Subjects,
     time::Span,
 };
 
@@ -584,4 +588,47 @@ fn rubbish_takes_its_slot_and_changes_nothing_else() {
     log.abort();
     log.settle();
     assert_eq!(log.result(), RunResult::Cancelled);
+}
+
+#[test]
+fn a_step_number_beyond_every_plan_is_borne() {
+    let mut log = Log::prepared(plan(OnFailure::EachOwn, &[("a", "x"), ("b", "y")], &[]));
+    let own = || Family::Workflow(workflow_name("a"));
+    let (step, output) = (usize::MAX, String::new());
+    log.write(own(), Record::StepStarted { epoch: 1, step, attempt: 1 });
+    log.write(
+        own(),
+        Record::StepFinished { epoch: 1, step, ignored: None, output: output.clone() },
+    );
+    log.write(own(), Record::Failed { epoch: 1, step: Some(step), error: "no".into(), output });
+    assert!(matches!(log.fold.workflows()[&workflow_name("a")].own, OwnDecision::Broken(_)));
+}
+
+#[test]
+fn the_largest_closed_fits_into_its_record() {
+    let names: Vec<String> = (0..MAX_WORKFLOWS).map(|n| format!("{n:0>63}")).collect();
+    let lines: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let mut log = Log::prepared(plan(OnFailure::RollbackAll, &lines, &[]));
+    let own = |name: &str| Family::Workflow(workflow_name(name));
+    for name in &names {
+        log.write(own(name), Record::StepStarted { epoch: 1, step: 0, attempt: 1 });
+    }
+    let (error, output) = ("e".repeat(3000), "o".repeat(8000));
+    log.write(own(&names[0]), Record::Failed { epoch: 1, step: Some(0), error, output });
+    let residue: Vec<String> = (0..10)
+        .map(|n| format!("pvc number {n} of the namespace could not be given back"))
+        .chain(["and 90 more".to_owned()])
+        .collect();
+    let (slot, verdict) = log.fold.due().remove(0);
+    log.write(slot.family, verdict);
+    for name in &names {
+        let (residue, output) = (residue.clone(), String::new());
+        log.write(own(name), Record::RolledBack { epoch: 1, residue, accepted: false, output });
+    }
+    let (slot, closed) = log.fold.due().remove(0);
+    assert_eq!(slot.family, Family::Closed);
+    let source = Source::Coordinator("c".into());
+    let key = log.fold.key();
+    let encoded = encode(&Subjects::default(), key, &slot, &closed, &source, Timestamp(1), None);
+    assert!(encoded.is_ok(), "{:?}", encoded.err());
 }

@@ -16,6 +16,7 @@ use crate::{
     diagnostics::{At, Findings},
     error_code::Code,
     id::InvalidName,
+    plan::MAX_CAPTION,
     time::Span,
 };
 
@@ -97,13 +98,12 @@ pub(crate) fn filled(node: &Node, what: &str, findings: &mut Findings) -> Option
 
 /// A text that is shown on one line.
 pub(crate) fn caption(node: &Node, what: &str, findings: &mut Findings) -> Option<At<String>> {
-    const LONGEST: usize = 200;
     let found = filled(node, what, findings)?;
-    if found.value.chars().count() > LONGEST || found.value.chars().any(char::is_control) {
+    if found.value.chars().count() > MAX_CAPTION || found.value.chars().any(char::is_control) {
         findings
             .report(
                 Code::BadValue,
-                format!("{what} has to be one line of at most {LONGEST} characters"),
+                format!("{what} has to be one line of at most {MAX_CAPTION} characters"),
             )
             .at(node.place, "too long, or with line breaks")
             .help("shorten it");

@@ -1,6 +1,7 @@
 //! Deadlines and lost agents: never early, never on what this coordinator could not see.
 
 use lockstep_shared::{
+    plan::OnFailure,
     record::{Deadline, Record},
     subject::Family,
     time::Span,
@@ -226,4 +227,21 @@ fn a_record_that_lost_its_race_is_decided_anew_from_what_the_fold_shows() {
     bench.store("r1", Family::Clock, early);
     bench.carry_out(lost);
     assert_eq!(bench.sent()[0], "r1 clock.2 AgentLost backend/1");
+}
+
+#[test]
+fn a_deadline_that_would_break_nobody_is_not_recorded() {
+    let mut plan = plan(&[("a", "x @BE y"), ("b", "z")]);
+    plan.on_failure = OnFailure::EachOwn;
+    let foreign = &mut plan.barriers.get_mut(&"BE".parse().unwrap()).unwrap().foreign;
+    foreign.insert("qa".parse().unwrap());
+    let mut bench = Bench::prepared(plan);
+    bench.arrive("r1", "BE", "a");
+    // An agent that is broken, or worse: it has passed the barrier that nobody released.
+    bench.start_step("r1", "a", 2);
+    let (ignored, output) = (None, String::new());
+    bench.own("r1", "a", Record::StepFinished { epoch: 1, step: 2, ignored, output });
+    bench.settle();
+    bench.pass_beating("r1", &["a", "b"], Span::minutes(11));
+    assert_eq!(bench.sent(), [""; 0]);
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     codec::{Rubbish, Stated},
     id::RunKey,
-    plan::{OnFailure, Plan, Timeouts},
+    plan::{Action, OnFailure, Plan, Step, Target, Timeouts, Workflow},
     source::Source,
     subject::Slot,
 };
@@ -286,6 +286,35 @@ fn a_run_that_waited_for_longer_than_a_third_of_the_logs_memory_is_refused() {
     assert!(refusal(&standing).1.contains("240h"), "{}", refusal(&standing).1);
     assert_eq!(log.standing("r3"), Standing::Admitted { at: freed });
     assert_eq!(log.started_late().standings(), log.fold.standings());
+}
+
+#[test]
+fn a_plan_too_large_to_be_told_of_is_refused_also_where_nobody_is_in_its_way() {
+    let mut log = Log::new();
+    let mut large = plan(Concurrency::Queue);
+    let workflow = |steps| Workflow {
+        target: Target::Command {},
+        steps,
+        waived: false,
+        waived_steps: Vec::new(),
+        bundle: None,
+    };
+    let step = |name: String| Step {
+        name,
+        action: Action::Wait(Span::seconds(1)),
+        timeout: Span::seconds(1),
+        retries: 0,
+        tolerated: false,
+    };
+    large.workflows.insert("a".parse().unwrap(), workflow(vec![step("x".repeat(201))]));
+    let record = Record::Plan { plan: Box::new(large), submitted_by: "eve".to_owned() };
+    let at = log.store("a", Family::Plan.slot(1), Ok(record));
+    let standing = log.standing("a");
+    let (refused, reason, cancelled) = refusal(&standing);
+    assert_eq!((refused, cancelled), (at, false));
+    assert!(reason.contains("201 characters"), "{reason}");
+    let next = log.plan("b", Concurrency::Refuse);
+    assert_eq!(log.standing("b"), Standing::Admitted { at: next });
 }
 
 #[test]

@@ -71,6 +71,10 @@ impl<'a> Walk<'a> {
 
     fn planned(&mut self, place: Sequence) {
         let Some(known) = self.known(place) else { return };
+        if let Some(excess) = known.excess.as_ref().filter(|_| !known.was_admitted()) {
+            let reason = format!("its plan is too large: {excess}; submit it with `lockstep run`");
+            return self.refuse(place, place, reason, false);
+        }
         let Some(open) = self.active.first().and_then(|first| self.known(*first)) else {
             self.admit(place, place);
             return;

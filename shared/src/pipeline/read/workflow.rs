@@ -11,13 +11,9 @@ use crate::{
         keys, reader,
         tree::{Form, Node, NodeKind},
     },
-    plan::{KubernetesTarget, Target},
+    plan::{KubernetesTarget, MAX_WORKFLOWS, Target},
     resolve::{Combination, Scope, combinations, condition},
 };
-
-/// How many workflows a plan may have: each has an agent of its own, and Closed, which lists
-/// them, is limited to 256 KiB.
-pub(crate) const MAX_WORKFLOWS: usize = 1024;
 
 /// How many values may come about by matrices: far more than a plan of 768 KiB can hold, and few
 /// enough to be read in a moment.
