@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
-use lockstep_bus::{Bus, beat::Beats};
+use lockstep_bus::{
+    Bus,
+    beat::{Beats, Heard as Word},
+};
 use lockstep_shared::{
     fold::Admission,
     id::{PartyName, RunKey},
@@ -65,7 +68,7 @@ pub(crate) enum Sight {
 impl Watching {
     /// Begins to watch a run.
     pub(crate) async fn new(bus: &Bus, key: &RunKey) -> Self {
-        let beats = bus.all_beats().await;
+        let beats = bus.beats_of_run(key).await;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         Self {
@@ -145,14 +148,13 @@ impl Watching {
                     self.begin_asking(ASK_AGAIN);
                     return Some(Sight::Changed);
                 }
-                Some((key, workflow, beat)) = self.beats.next() => {
-                    if key == *self.reader.fold().key() {
-                        let line = beat.progress;
-                        let beat = Beat { epoch: beat.epoch, line, heard: At(now()) };
-                        self.heard.beats.insert(workflow, beat);
-                        return Some(Sight::Changed);
-                    }
-                }
+                // Who may not hear them is told so by the connection, and sees the rest.
+                Some(word) = self.beats.next() => if let Word::Beat(_, workflow, beat) = word {
+                    let line = beat.progress;
+                    let beat = Beat { epoch: beat.epoch, line, heard: At(now()) };
+                    self.heard.beats.insert(workflow, beat);
+                    return Some(Sight::Changed);
+                },
                 _ = self.tick.tick() => return Some(Sight::Changed),
             }
         }

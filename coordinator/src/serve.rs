@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lockstep_bus::{
     Bus,
-    beat::Beats,
+    beat::{Beats, Heard as Word},
     health::ServerHealth,
     open::{Question, Questions},
     stream::StreamReports,
@@ -117,9 +117,12 @@ impl Shell {
                     News::CaughtUp { generation } => Heard::CaughtUp(generation),
                 }),
                 event = self.appends.next() => Some(Heard::Event(event)),
-                beat = self.beats.next() => beat.map(|(key, workflow, beat)| {
-                    Heard::Event(Event::Beat { key, workflow, epoch: beat.epoch })
-                }),
+                word = self.beats.next() => word.map(|word| Heard::Event(match word {
+                    Word::Beat(key, workflow, beat) => {
+                        Event::Beat { key, workflow, epoch: beat.epoch }
+                    }
+                    Word::Deaf(denial) => Event::Deaf(denial.to_string()),
+                })),
                 question = next_question(&mut self.questions) => question.map(Heard::Question),
                 () = sleep_until(&self.clock, self.wake) => Some(Heard::Event(Event::Woke)),
             }

@@ -216,6 +216,11 @@ impl Subjects {
         format!("{}.beat.*.*.*", self.prefix)
     }
 
+    /// The beats of every workflow of a run.
+    pub fn beats_of_run(&self, key: &RunKey) -> String {
+        format!("{}.beat.{}.{}.*", self.prefix, key.pipeline, key.run)
+    }
+
     /// Whose beat came under `subject`.
     pub fn parse_beat(&self, subject: &str) -> Option<(RunKey, WorkflowName)> {
         let rest = subject.strip_prefix(&self.prefix)?.strip_prefix(".beat.")?;

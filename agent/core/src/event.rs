@@ -28,6 +28,9 @@ pub enum Event {
         /// The incarnation that beats.
         epoch: Epoch,
     },
+    /// Beats of this workflow cannot be heard: what sounds like silence until now is none. Told
+    /// again, more often than another's silence is long, for as long as it is so.
+    Deaf(String),
     /// What became of [`Act::TakeLock`]; again whenever it changes.
     ///
     /// [`Act::TakeLock`]: crate::Act::TakeLock

@@ -35,6 +35,15 @@ impl Agent {
                     self.contact.ask_now();
                 }
             }
+            Event::Deaf(why) => {
+                if self.quiet.deaf(&why, turn.now) {
+                    turn.error(format!(
+                        "cannot hear whether another agent of {} is alive, so none is taken over: \
+                         {why}",
+                        self.setup.workflow
+                    ));
+                }
+            }
             Event::Lock(lock) => self.locked(lock, turn),
             Event::Appended { slot, outcome } => self.appended(&slot, outcome, turn),
             Event::Reported(report) => self.reported(report, turn),

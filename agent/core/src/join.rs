@@ -67,29 +67,48 @@ impl Term {
 
 /// Since when the current incarnation, another one than this agent, has been silent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Quiet(Option<(Epoch, Timestamp)>);
+pub(crate) struct Quiet {
+    silent: Option<(Epoch, Timestamp)>,
+    /// When it was last known that no beat could be heard, and why.
+    deaf: Option<(Timestamp, String)>,
+}
 
 impl Quiet {
     /// It beat, or we could not have heard it.
     pub(crate) fn broken(&mut self, now: Timestamp) {
-        if let Some((_, since)) = &mut self.0 {
+        if let Some((_, since)) = &mut self.silent {
             *since = now;
         }
     }
 
+    /// No beat can be heard; whether that is news.
+    pub(crate) fn deaf(&mut self, why: &str, now: Timestamp) -> bool {
+        let known = self.is_deaf(now).is_some_and(|known| known == why);
+        self.broken(now);
+        self.deaf = Some((now, why.to_owned()));
+        !known
+    }
+
+    /// Why nothing can be heard, if that was so a moment ago.
+    pub(crate) fn is_deaf(&self, now: Timestamp) -> Option<&str> {
+        let (at, why) = self.deaf.as_ref()?;
+        (now.since(*at) < SILENT).then_some(why)
+    }
+
     /// A beat came.
     pub(crate) fn beat(&mut self, epoch: Epoch, now: Timestamp) {
-        if self.0.is_none_or(|(known, _)| epoch >= known) {
-            self.0 = Some((epoch, now));
+        if self.silent.is_none_or(|(known, _)| epoch >= known) {
+            self.silent = Some((epoch, now));
         }
+        self.deaf = None;
     }
 
     /// When the incarnation's place may be taken if it stays silent.
     pub(crate) fn over_at(&mut self, epoch: Epoch, now: Timestamp) -> Timestamp {
-        match self.0 {
+        match self.silent {
             Some((known, since)) if known >= epoch => since.after(SILENT),
             _ => {
-                self.0 = Some((epoch, now));
+                self.silent = Some((epoch, now));
                 now.after(SILENT)
             }
         }

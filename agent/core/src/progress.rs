@@ -29,7 +29,7 @@ impl Agent {
         }
         if course.needs_epoch()
             && self.term().is_none()
-            && let Some(whom) = self.stands_by_for()
+            && let Some(whom) = self.stands_by_for(now)
         {
             return Standing::StandingBy(whom);
         }
@@ -40,13 +40,18 @@ impl Agent {
     }
 
     /// For whom an agent that has not joined stands by.
-    fn stands_by_for(&self) -> Option<String> {
+    fn stands_by_for(&self, now: Timestamp) -> Option<String> {
         let own = &self.view.own;
         if let LockHeld::No(holder) = &self.lock {
             return Some(format!("another agent on this machine has the lock ({holder})"));
         }
         let free = self.incarnation != Incarnation::Outside || is_vacant(own, &self.setup.instance);
-        (!free).then(|| format!("{} (epoch {}) has the workflow", own.instance, own.epoch))
+        let deaf = || match self.quiet.is_deaf(now) {
+            Some(why) => format!(", and is not taken over, since its beats cannot be heard: {why}"),
+            None => String::new(),
+        };
+        let whom = || format!("{} (epoch {}) has the workflow", own.instance, own.epoch);
+        (!free).then(|| whom() + &deaf())
     }
 
     /// Why nothing is done though something should be.

@@ -2,7 +2,10 @@
 
 use futures::StreamExt;
 use lockstep_agent_core::Event;
-use lockstep_bus::{ReadError, Ring};
+use lockstep_bus::{
+    ReadError, Ring,
+    beat::{Beats, Heard},
+};
 use tokio::time::Instant;
 
 use super::{LEAVE_LIMIT, RunError, RunLoop, reading::Answer};
@@ -62,9 +65,10 @@ impl RunLoop {
             }
             Some(event) = self.acts.next() => Ok(event.map_or(Happened::Nothing, Happened::Event)),
             Some(question) = self.permits.recv() => Ok(Happened::Asked(question)),
-            Some(epoch) = next_beat(&mut self.beats) => {
-                Ok(Happened::Event(Event::Beat { epoch }))
-            }
+            Some(heard) = next_beat(&mut self.beats) => Ok(Happened::Event(match heard {
+                Heard::Beat(_, _, beat) => Event::Beat { epoch: beat.epoch },
+                Heard::Deaf(denial) => Event::Deaf(denial.to_string()),
+            })),
             compared = self.history.next(&self.post.bus) => {
                 Ok(compared.map_err(closed)?.map_or(Happened::Nothing, Happened::Event))
             }
@@ -96,11 +100,9 @@ impl RunLoop {
     }
 }
 
-async fn next_beat(
-    beats: &mut Option<lockstep_bus::beat::Beats>,
-) -> Option<lockstep_shared::id::Epoch> {
+async fn next_beat(beats: &mut Option<Beats>) -> Option<Heard> {
     match beats {
-        Some(beats) => beats.next().await.map(|(_, _, beat)| beat.epoch),
+        Some(beats) => beats.next().await,
         None => std::future::pending().await,
     }
 }

@@ -127,8 +127,8 @@ async fn a_missing_permission_is_told_as_that() {
         &["submitter"][..],
         &["operator"],
         &["coordinator"],
-        &["agent", "--workflow", "backend"],
-        &["party", "--party", "qa"],
+        &["agent", "--pipeline", "shop", "--workflow", "backend"],
+        &["party", "--pipeline", "shop", "--party", "qa"],
     ] {
         let args: Vec<&str> = ["doctor", "--role"].iter().chain(role).copied().collect();
         let ran = world.call(&args).await.ended(0);

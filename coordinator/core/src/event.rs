@@ -40,6 +40,9 @@ pub enum Event {
         /// Its incarnation.
         epoch: Epoch,
     },
+    /// Beats cannot be heard: what sounds like silence until now is none. Told again, more often
+    /// than an agent's silence is long, for as long as it is so.
+    Deaf(String),
     /// The connection stands again, or beats may have been missed.
     Connected,
     /// The connection is lost.

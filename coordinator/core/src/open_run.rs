@@ -174,10 +174,13 @@ impl OpenRun {
             let at = match watch.left {
                 Some(left) => {
                     // By the stored time; and by the own clock, which may be ahead of that.
-                    let heard = self.heard.get(&watch.workflow)?.at.max(presence.since);
+                    let heard = self.heard.get(&watch.workflow)?.at.max(presence.hearing_since());
                     presence.not_before(left.after(LEFT_FOR)).max(heard.after(LEFT_FOR))
                 }
-                None => self.heard.get(&watch.workflow)?.at.max(presence.since).after(SILENT_FOR),
+                None => {
+                    let heard = self.heard.get(&watch.workflow)?.at.max(presence.hearing_since());
+                    heard.after(SILENT_FOR)
+                }
             };
             let Watch { workflow, epoch, last, .. } = watch;
             Some(Overdue { at, record: Record::AgentLost { workflow, epoch, last } })

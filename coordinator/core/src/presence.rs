@@ -12,6 +12,9 @@ pub const LATE: Span = Span::seconds(5);
 /// While a run is open the shell calls at least this often, so that a pause shows as a late call.
 pub const HEARTBEAT: Span = Span::seconds(1);
 
+/// Deafness is told every few seconds; after this without a word of it, it is news again.
+const FORGOTTEN: Span = Span::minutes(1);
+
 /// What this coordinator can see.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Presence {
@@ -20,15 +23,28 @@ pub(crate) struct Presence {
     pub(crate) connected: bool,
     /// Since when nothing was missed.
     pub(crate) since: Timestamp,
+    /// When it was last known that beats could not be heard.
+    pub(crate) deaf_at: Option<Timestamp>,
 }
 
 impl Default for Presence {
     fn default() -> Self {
-        Self { ready: false, connected: true, since: Timestamp(0) }
+        Self { ready: false, connected: true, since: Timestamp(0), deaf_at: None }
     }
 }
 
 impl Presence {
+    /// Beats cannot be heard, whatever else is; whether that is news.
+    pub(crate) fn deaf(&mut self, now: Timestamp) -> bool {
+        let before = self.deaf_at.replace(now);
+        before.is_none_or(|before| now.since(before) > FORGOTTEN)
+    }
+
+    /// Since when no beat could be missed.
+    pub(crate) fn hearing_since(&self) -> Timestamp {
+        self.since.max(self.deaf_at.unwrap_or_default())
+    }
+
     /// Whether clocks and beats can be judged at all.
     pub(crate) fn can_judge(&self) -> bool {
         self.ready && self.connected

@@ -1,6 +1,10 @@
 //! What the connection is doing, kept where everybody can see it, and every event of it logged.
 
-use std::fmt;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_nats::{Event, ServerError};
 use tokio::sync::{broadcast, watch};
@@ -32,7 +36,7 @@ pub struct Denial {
 }
 
 /// What a server can refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// To publish there.
     Publish,
@@ -81,6 +85,23 @@ pub(crate) struct LinkWatcher {
     urls: String,
     link: watch::Sender<Link>,
     denials: broadcast::Sender<Denial>,
+    told: Arc<Mutex<Told>>,
+}
+
+/// Which refusals were logged loudly on this connection: what is tried again and again is not.
+#[derive(Debug, Default)]
+struct Told(BTreeSet<(Action, String)>);
+
+/// How many are kept in mind; after that they are forgotten, and said again.
+const MAX_TOLD: usize = 256;
+
+impl Told {
+    fn is_new(&mut self, denial: &Denial) -> bool {
+        if self.0.len() >= MAX_TOLD {
+            self.0.clear();
+        }
+        self.0.insert((denial.action, denial.subject.clone()))
+    }
 }
 
 impl LinkWatcher {
@@ -89,6 +110,7 @@ impl LinkWatcher {
             urls: urls.to_owned(),
             link: watch::Sender::new(Link::default()),
             denials: broadcast::Sender::new(denials_kept),
+            told: Arc::default(),
         }
     }
 
@@ -104,6 +126,7 @@ impl LinkWatcher {
         let urls = self.urls.as_str();
         match event {
             Event::Connected => {
+                *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Told::default();
                 self.link.send_modify(|link| {
                     link.up = true;
                     link.generation += 1;
@@ -143,7 +166,11 @@ impl LinkWatcher {
             return;
         };
         // Whoever asked for it says what it means; some questions are only tried.
-        tracing::warn!(urls = self.urls, subject = denial.subject, "{denial}");
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).is_new(&denial) {
+            tracing::warn!(urls = self.urls, subject = denial.subject, "{denial}");
+        } else {
+            tracing::debug!(urls = self.urls, subject = denial.subject, "{denial}");
+        }
         self.link.send_modify(|link| {
             let number = link.denial.as_ref().map_or(0, |(number, _)| *number) + 1;
             link.denial = Some((number, denial.clone()));
@@ -173,6 +200,16 @@ mod tests {
             assert_eq!((denial.action, denial.subject.as_str()), (action, subject), "{text}");
         }
         assert_eq!(Denial::parse("Stale Connection"), None);
+    }
+
+    #[test]
+    fn the_same_refusal_is_said_loudly_once_a_connection() {
+        let mut told = Told::default();
+        let denial = |subject: &str| {
+            Denial::parse(&format!("Permissions Violation for Publish to \"{subject}\"")).unwrap()
+        };
+        assert!(told.is_new(&denial("a")) && told.is_new(&denial("b")));
+        assert!(!told.is_new(&denial("a")));
     }
 
     #[test]

@@ -43,6 +43,27 @@ fn parity_33_another_instance_is_stood_by_until_its_beat_was_silent_for_15_s() {
 }
 
 #[test]
+fn who_cannot_hear_beats_takes_nobody_over_and_says_why() {
+    let mut world = World::new(alone("deploy"));
+    world.others_join("backend", "host-2");
+    world.call(Event::Woke);
+    for _ in 0..24 {
+        world.call(Event::Deaf("not permitted to subscribe to x".to_owned()));
+        world.let_pass(Span::seconds(5));
+    }
+    world.expect(&[]);
+    assert!(
+        matches!(world.standing(), Standing::StandingBy(whom) if whom.contains("subscribe to x"))
+    );
+    // Permitted at last: from now on silence is silence.
+    world.let_pass(Span(9_999));
+    world.expect(&[]);
+    assert!(matches!(world.standing(), Standing::StandingBy(_)));
+    world.let_pass(Span(1));
+    world.expect(&["send workflow.backend.2 Joined", "act Stop", "act Prepare"]);
+}
+
+#[test]
 fn two_spares_that_take_over_at_once_do_not_duel() {
     let mut world = World::new(alone("deploy"));
     world.others_join("backend", "host-2");

@@ -6,15 +6,12 @@ use lockstep_bus::{
     Bus, Connection, ConnectionArgs,
     stream::{StreamError, StreamReport, StreamReports},
 };
-use lockstep_shared::{
-    id::{PipelineName, RunKey},
-    time::{Span, Timestamp},
-};
+use lockstep_shared::time::{Span, Timestamp};
 use tokio::time::Instant;
 
 use super::{
     Look, State,
-    publishing::{self, Claim},
+    role::{self, Claim, Role},
 };
 use crate::{
     exit::Exit,
@@ -70,16 +67,18 @@ pub(super) async fn look(args: &ConnectionArgs, claim: &Claim, looks: &mut Vec<L
         }
     };
     look_at_server(&bus, looks);
-    look_at_streams(&bus, looks).await;
-    looks.push(look_at_reading(&bus).await);
-    looks.push(look_at_coordinator(&bus).await);
+    if claim.role.is_none_or(Role::follows) {
+        look_at_streams(&bus, looks).await;
+        looks.push(look_at_following(&bus).await);
+    } else {
+        look_at_log(&bus, looks).await;
+    }
+    looks.push(look_at_reading(&bus, claim).await);
+    looks.push(look_at_coordinator(&bus, claim).await);
     looks.push(look_at_clock(&bus).await);
     // A rehearsal that is denied tells it itself.
     looks.extend(look_at_refusals(&bus));
-    match publishing::look(&bus, claim).await {
-        Ok(found) => looks.extend(found),
-        Err(failure) => looks.push(Look::of("publishing", &failure)),
-    }
+    looks.extend(role::look(&bus, claim).await);
     close(bus).await;
     let worst = looks.iter().map(|look| look.state).max().unwrap_or(State::Ok);
     if worst == State::Fail { Exit::Unavailable } else { Exit::Done }
@@ -141,12 +140,27 @@ async fn look_at_streams(bus: &Bus, looks: &mut Vec<Look>) {
                     "give the server JetStream with enough storage for this account"
                 }
                 StreamError::Denied(_) => {
-                    "a viewer's credentials are enough for this; these may not even ask"
+                    "a viewer's credentials are enough for this; an agent's or a party's are \
+                     looked at with --role agent or --role party"
                 }
                 StreamError::Failed { .. } => "try again; if it stays, look into the server's log",
             };
             looks.push(Look::fail("streams", error.to_string(), next));
         }
+    }
+}
+
+/// The same, as far as it is seen by who reads without consumers, perhaps from an account of its
+/// own.
+async fn look_at_log(bus: &Bus, looks: &mut Vec<Look>) {
+    match bus.log_report(Instant::now() + LOOK).await {
+        Ok(log) => looks.extend(look_at_stream(&log)),
+        Err(error) => looks.push(Look::fail(
+            "streams",
+            error.to_string(),
+            "allow the log's state ($JS.API.STREAM.INFO.LOCKSTEP) to these credentials, and start \
+             lockstep-coordinator, which creates the streams",
+        )),
     }
 }
 
@@ -177,18 +191,20 @@ fn look_at_stream(stream: &StreamReport) -> Vec<Look> {
     looks
 }
 
-/// Both ways of reading: a consumer, and a direct get.
-async fn look_at_reading(bus: &Bus) -> Look {
-    let planned = match find::planned(bus).await {
-        Ok(planned) => planned,
-        Err(failure) => return Look::of("reading", &failure),
-    };
-    let filter = [bus.subjects().all_closed()];
+/// By a consumer.
+async fn look_at_following(bus: &Bus) -> Look {
+    match find::planned(bus).await {
+        Ok(planned) => Look::ok("following", format!("{} runs are in the log", planned.len())),
+        Err(failure) => Look::of("following", &failure),
+    }
+}
+
+/// By a direct get.
+async fn look_at_reading(bus: &Bus, claim: &Claim) -> Look {
+    let filter = [bus.subjects().plans_of(&claim.key().pipeline)];
     match bus.read(&filter, 0, soon()).await {
         // More than one reading may hold is an answer too.
-        Ok(_) | Err(lockstep_bus::ReadError::TooMany) => {
-            Look::ok("reading", format!("{} runs are in the log", planned.len()))
-        }
+        Ok(_) | Err(lockstep_bus::ReadError::TooMany) => Look::ok("reading", "may read records"),
         Err(error) => Look::fail(
             "reading",
             error.to_string(),
@@ -197,16 +213,22 @@ async fn look_at_reading(bus: &Bus) -> Look {
     }
 }
 
-async fn look_at_coordinator(bus: &Bus) -> Look {
+async fn look_at_coordinator(bus: &Bus, claim: &Claim) -> Look {
+    if claim.role == Some(Role::Coordinator) {
+        return Look::ok("coordinator", "not asked: a coordinator's credentials answer");
+    }
     // Any pipeline will do: it is the answer that counts, not what it says.
-    let pipeline: PipelineName = "doctor".parse().expect("a valid pipeline name");
-    let key = RunKey { pipeline, run: "doctor".parse().expect("a valid run id") };
-    match coordinator(bus, &key, None).await {
+    match coordinator(bus, &claim.key(), Some(claim.party())).await {
         Coordinator::Alive => Look::ok("coordinator", "answers"),
         Coordinator::Silent => Look::fail(
             "coordinator",
             "none answers: nothing is admitted, released, timed out or closed",
             "start lockstep-coordinator; any number may run",
+        ),
+        Coordinator::NotAsked if claim.role.is_some() => Look::fail(
+            "coordinator",
+            "these credentials may not ask for the open runs",
+            "grant it; docs/operations.md lists what each role needs",
         ),
         Coordinator::NotAsked => Look::warn(
             "coordinator",

@@ -1,7 +1,7 @@
 //! `doctor`: whether everything that a run needs is there, one line each.
 
 mod looks;
-mod publishing;
+mod role;
 
 use lockstep_bus::ConnectionArgs;
 use lockstep_shared::plan::PROTOCOL;
@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Check the connection, the streams, the coordinator, the clocks and, with --role, what these
-/// credentials may write.
+/// credentials may do.
 ///
 /// Every line says ok, warn or fail, and what to do. Exits with 8 if something fails.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    claim: publishing::Claim,
+    claim: role::Claim,
     /// The shape of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,

@@ -65,6 +65,15 @@ impl Coordinator {
                     decisions.note(Level::Debug, &key, text);
                 }
             }
+            Event::Deaf(why) => {
+                if self.presence.deaf(now) {
+                    let text = format!(
+                        "cannot hear whether agents are alive, so none is recorded as lost by \
+                         this coordinator: {why}"
+                    );
+                    decisions.note_all(Level::Error, text);
+                }
+            }
             Event::Connected => {
                 self.presence.connected = true;
                 self.presence.since = now;

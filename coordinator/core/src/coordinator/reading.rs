@@ -13,6 +13,7 @@ use super::Coordinator;
 use crate::{
     decision::{Decisions, Level, Unread},
     open_run::{OpenRun, Watches},
+    presence::Presence,
 };
 
 impl Coordinator {
@@ -122,9 +123,9 @@ impl Coordinator {
     }
 
     pub(super) fn begin_anew(&mut self, why: &str, decisions: &mut Decisions) {
-        let connected = self.presence.connected;
+        let presence = std::mem::take(&mut self.presence);
         *self = Self::new(self.max_age);
-        self.presence.connected = connected;
+        self.presence = Presence { ready: false, ..presence };
         let text = format!(
             "the log lost records: {why}. Everything is read anew; check what is deployed against \
              the last good run, since the log cannot know what it forgot"

@@ -102,6 +102,24 @@ fn parity_15_an_agent_is_lost_after_thirty_silent_seconds() {
 }
 
 #[test]
+fn who_cannot_hear_beats_loses_nobody_and_says_so_once() {
+    let mut bench = Bench::prepared(plan(&[("a", "run")]));
+    for _ in 0..24 {
+        bench.tell(Event::Deaf("not permitted to subscribe to x".to_owned()));
+        bench.pass(Span::seconds(5));
+    }
+    assert_eq!(bench.sent(), Vec::<String>::new());
+    let said = bench.said(Level::Error);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("subscribe to x"), "{said:?}");
+    // Once it may hear, silence is silence again.
+    bench.pass(Span::seconds(24));
+    assert_eq!(bench.sent(), Vec::<String>::new());
+    bench.pass(Span::seconds(1));
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[test]
 fn only_the_current_epochs_beats_count() {
     let mut bench = Bench::prepared(reference());
     bench.join("r1", "backend");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use lockstep_bus::{
-    Appended, Bus, Continuity, DevServer, DevServerOptions, Follow, Follower, Landmark,
+    Appended, Bus, Continuity, DevServer, DevServerOptions, Follow, Follower, Landmark, beat::Heard,
 };
 use lockstep_shared::{
     id::Sequence,
@@ -305,9 +305,9 @@ async fn beats_and_questions_for_open_runs_arrive() -> Result<()> {
     bus.beat(&key("r2"), &workflow, &beat).await;
     bus.beat(&key("r1"), &workflow, &beat).await;
     let heard = in_time("a beat", all.next()).await?;
-    assert_eq!(heard, Some((key("r2"), workflow.clone(), beat.clone())));
+    assert_eq!(heard, Some(Heard::Beat(key("r2"), workflow.clone(), beat.clone())));
     let heard = in_time("own beat", own.next()).await?;
-    assert_eq!(heard, Some((key("r1"), workflow.clone(), beat)));
+    assert_eq!(heard, Some(Heard::Beat(key("r1"), workflow.clone(), beat)));
 
     let (pipeline, party) = ("shop".parse()?, "qa_1".parse()?);
     let nobody = bus.ask_open(&pipeline, &party, limit()).await?;
