@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     fields::{
-        Entry, FieldSet, FieldsError, Operation, Path, compare, entries, exists, get, owned, shape,
+        Entry, FieldSet, FieldsError, Operation, Path, compare, entries, exists, owned, shape,
     },
     object::{MANAGER, annotation, label, resource_version},
 };
@@ -100,6 +100,21 @@ pub fn keeper(object: &Value) -> Result<Option<Keeper>, FieldsError> {
     Ok(found.map(|(_, keeper)| *keeper))
 }
 
+/// What adopted managers own of `before` and the write does not keep: it goes with their entries,
+/// or back to its default. `planned`, the answer of a forced dry run, still shows it as theirs; the
+/// plan has to tell it beside what differs.
+///
+/// # Errors
+/// [`FieldsError`] if the owners of either cannot be read.
+pub fn dropped(before: &Value, planned: &Value, adopt: &Adopt) -> Result<FieldSet, FieldsError> {
+    let all = entries(before)?;
+    let adopted = owned(before, &all, |entry| adopt.takes(entry));
+    let kept = owned(before, &all, |entry| !entry.is_ours() && !adopt.takes(entry));
+    let kept = kept.union(&owned(planned, &entries(planned)?, Entry::is_applied_by_us));
+    let is_value = |path: &Path| !adopted.has_below(path) && !kept.has_below(path);
+    Ok(adopted.difference(&kept).filter(is_value))
+}
+
 /// The path that an autoscaler writes.
 pub fn replicas() -> Path {
     Path::of_fields(&["spec", "replicas"])
@@ -148,10 +163,9 @@ pub fn before_apply(
 ) -> Result<Option<Value>, FieldsError> {
     let all = entries(live)?;
     let is_taken = |entry: &Entry| entry.is_ours() || adopt.takes(entry);
-    let is_applied = |entry: &Entry| entry.is_ours() && entry.operation == Operation::Apply;
     let leaves =
         |entry: &Entry| leave.paths().iter().any(|path| !entry.fields.within(path).is_empty());
-    if all.iter().filter(|entry| is_taken(entry)).all(|e| is_applied(e) && !leaves(e)) {
+    if all.iter().filter(|entry| is_taken(entry)).all(|e| e.is_applied_by_us() && !leaves(e)) {
         return Ok(None);
     }
     let mut wanted: Vec<Entry> = all.iter().filter(|entry| !is_taken(entry)).cloned().collect();
@@ -165,7 +179,7 @@ pub fn before_apply(
 
 /// Our entry with these fields, in the object's version.
 fn applied(live: &Value, all: &[Entry], fields: FieldSet) -> Entry {
-    let ours = all.iter().find(|entry| entry.is_ours() && entry.operation == Operation::Apply);
+    let ours = all.iter().find(|entry| entry.is_applied_by_us());
     let version = live.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
     Entry {
         manager: MANAGER.to_owned(),
@@ -187,30 +201,27 @@ fn latest(all: &[Entry]) -> Option<String> {
 ///
 /// Nothing is given back that is not true any more: a path that differs from `before` stays its
 /// present owner's. What a forced write took from others, and what an item that we removed had of
-/// theirs, is given back to them; `planned`, the dry run's answer, tells what our write changed.
-/// Of the items in `left`, which others have made anew, former owners get nothing.
+/// theirs, is given back to them: `we_took` says of a path whether it was. Of the items in `left`,
+/// which others have made anew, former owners get nothing.
 ///
 /// # Errors
 /// [`FieldsError`] if the owners of either state cannot be read.
 pub(super) fn put_back(
     before: &Value,
-    planned: Option<&Value>,
     live: &Value,
     adopt: &Adopt,
+    we_took: impl Fn(&Path) -> bool,
     left: &FieldSet,
 ) -> Result<Option<Value>, FieldsError> {
     let (then, now) = (entries(before)?, entries(live)?);
     let differing = compare(before, live, &shape([before, live])?).paths;
-    let ours_now = owned(live, &now, Entry::is_ours);
+    // What was nothing to be seen before (`stringData`, fields of another version) is still true.
     let is_true = |path: &Path| {
-        exists(live, path) && !is_at_or_below(&differing, path) && !is_at_or_below(left, path)
+        (exists(live, path) || !exists(before, path))
+            && !is_at_or_below(&differing, path)
+            && !is_at_or_below(left, path)
     };
     let is_former = |entry: &Entry| entry.is_ours() || adopt.takes(entry);
-    let mine = owned(before, &then, is_former);
-    let we_took = |path: &Path| match planned {
-        Some(planned) => ours_now.contains(path) && get(planned, path) != get(before, path),
-        None => ours_now.contains(path) && !mine.contains(path),
-    };
     let mut wanted: Vec<Entry> = now.iter().filter(|entry| !entry.is_ours()).cloned().collect();
     for entry in then {
         let lost = |path: &Path| we_took(path) && !holds(&now, &entry, path);

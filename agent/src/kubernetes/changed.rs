@@ -8,6 +8,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
+    adopt::Adopt,
     fields::{Entry, FieldSet, FieldsError, Path, compare, entries, owned, shape},
     object::{RUN_ANNOTATION, RunMark, uid},
 };
@@ -66,6 +67,7 @@ pub fn since(
     before: Option<&Value>,
     now: Option<&Value>,
     planned: Option<&Value>,
+    adopt: &Adopt,
     run: &RunMark,
 ) -> Result<Since, FieldsError> {
     let is_written = now.and_then(RunMark::of).is_some_and(|mark| mark.is_same_work(run));
@@ -88,7 +90,7 @@ pub fn since(
     }
     let where_we_write = match planned {
         Some(planned) => {
-            let written = written(before, planned)?;
+            let written = written(before, planned, adopt)?;
             changed.filter(|path| meets(&written, path))
         }
         None => changed,
@@ -106,13 +108,13 @@ fn changes(before: &Value, now: &Value, shape: &FieldSet) -> FieldSet {
     found.paths.union(&found.reordered).without(&mark)
 }
 
-/// Where our write writes: what it owns afterwards, what it takes away, and what follows from it.
-fn written(before: &Value, planned: &Value) -> Result<FieldSet, FieldsError> {
-    let ours = |object: &Value| -> Result<FieldSet, FieldsError> {
-        Ok(owned(object, &entries(object)?, Entry::is_ours))
-    };
+/// Where our write writes: what it owns afterwards, what it takes away of ours and of adopted
+/// managers, and what follows from it.
+fn written(before: &Value, planned: &Value, adopt: &Adopt) -> Result<FieldSet, FieldsError> {
+    let mine = owned(before, &entries(before)?, |entry| entry.is_ours() || adopt.takes(entry));
+    let ours = owned(planned, &entries(planned)?, Entry::is_ours);
     let shape = shape([before, planned])?;
-    Ok(ours(before)?.union(&ours(planned)?).union(&changes(before, planned, &shape)))
+    Ok(mine.union(&ours).union(&changes(before, planned, &shape)))
 }
 
 /// Whether a changed path is one that is written, or lies inside of one or around one.
@@ -155,7 +157,7 @@ mod tests {
     }
 
     fn since_plan(now: &Value) -> Since {
-        since(Some(&before()), Some(now), Some(&planned()), &run()).unwrap()
+        since(Some(&before()), Some(now), Some(&planned()), &Adopt::default(), &run()).unwrap()
     }
 
     #[test]
@@ -189,7 +191,8 @@ mod tests {
         let before = deployment("web:1", fields);
         let mut now = before.clone();
         now["spec"]["replicas"] = json!(5);
-        let found = since(Some(&before), Some(&now), Some(&planned()), &run()).unwrap();
+        let found =
+            since(Some(&before), Some(&now), Some(&planned()), &Adopt::default(), &run()).unwrap();
         assert!(matches!(found, Since::Otherwise(Changed::Fields(_))), "{found:?}");
     }
 
@@ -206,7 +209,7 @@ mod tests {
     fn without_a_dry_run_every_change_counts() {
         let mut now = before();
         now["spec"]["replicas"] = json!(5);
-        let found = since(Some(&before()), Some(&now), None, &run()).unwrap();
+        let found = since(Some(&before()), Some(&now), None, &Adopt::default(), &run()).unwrap();
         assert!(matches!(found, Since::Otherwise(Changed::Fields(_))), "{found:?}");
     }
 
@@ -215,7 +218,7 @@ mod tests {
         let mut other = before();
         other["metadata"]["uid"] = json!("u-2");
         let found = |before: Option<&Value>, now: Option<&Value>| {
-            since(before, now, Some(&planned()), &run()).unwrap()
+            since(before, now, Some(&planned()), &Adopt::default(), &run()).unwrap()
         };
         assert_eq!(found(Some(&before()), None), Since::Otherwise(Changed::Gone));
         assert_eq!(found(None, Some(&other)), Since::Otherwise(Changed::Appeared));
@@ -228,7 +231,10 @@ mod tests {
         let mut now = planned();
         object::mark(&mut now, "shop.backend", &RunMark { epoch: 7, ..run() });
         assert_eq!(since_plan(&now), Since::Written);
-        assert_eq!(since(None, Some(&now), Some(&planned()), &run()).unwrap(), Since::Written);
+        assert_eq!(
+            since(None, Some(&now), Some(&planned()), &Adopt::default(), &run()).unwrap(),
+            Since::Written
+        );
     }
 
     #[test]
@@ -237,7 +243,8 @@ mod tests {
         now["metadata"]["annotations"] = json!({RUN_ANNOTATION: "r-1/backend/1"});
         let mut before = before();
         before["metadata"]["annotations"] = json!({RUN_ANNOTATION: "r-0/backend/1"});
-        let found = since(Some(&before), Some(&now), Some(&planned()), &run()).unwrap();
+        let found =
+            since(Some(&before), Some(&now), Some(&planned()), &Adopt::default(), &run()).unwrap();
         assert_eq!(found, Since::Same);
     }
 }

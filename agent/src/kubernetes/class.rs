@@ -14,8 +14,7 @@ use serde_json::Value;
 use super::{
     adopt::Adopt,
     fields::{
-        Element, Entry, FieldSet, FieldsError, Literal, Operation, Path, compare, entries, exists,
-        get, shape,
+        Element, Entry, FieldSet, FieldsError, Literal, Path, compare, entries, exists, get, shape,
     },
     object::{OWNER_LABEL, ObjectKey, RUN_ANNOTATION, label},
     restore::created::is_kept,
@@ -29,6 +28,8 @@ pub enum Answer<'a> {
     Object(&'a Value),
     /// The Status with which it was refused.
     Refusal(&'a Value),
+    /// The Status with which it was refused again, when it was dry-run with force to adopt.
+    ForcedRefusal(&'a Value),
 }
 
 /// What the step may do, as far as it bears on the judgement.
@@ -49,7 +50,8 @@ pub struct Terms<'a> {
 pub enum Outcome {
     /// Makes it.
     Create,
-    /// Changes it; the paths that would have another value (none: only who owns them changes).
+    /// Changes it; the paths that would have another value (none: only who owns them changes). What
+    /// adopted managers lose comes on top: [`dropped`](super::adopt::dropped).
     Update(FieldSet),
     /// Leaves everything as it is: it need not be written, but is checked for health.
     Unchanged,
@@ -161,6 +163,9 @@ pub fn judge(
     }
     match (answer, before) {
         (Answer::Refusal(status), _) => Ok(refusal::judge(key, before.is_some(), status, terms)),
+        (Answer::ForcedRefusal(status), _) => {
+            Ok(refusal::judge_forced(key, before.is_some(), status, terms))
+        }
         (Answer::Object(_), None) => Ok(Outcome::Create),
         (Answer::Object(after), Some(before)) => {
             let changed = changed(before, after)?;
@@ -179,8 +184,7 @@ fn changed(before: &Value, after: &Value) -> Result<FieldSet, FieldsError> {
 /// What our apply owns and in which version's terms, our own annotation apart.
 fn applied(object: &Value) -> Result<Option<(String, FieldSet)>, FieldsError> {
     let mut entries = entries(object)?.into_iter();
-    let is_applied = |entry: &Entry| entry.is_ours() && entry.operation == Operation::Apply;
-    let entry = entries.find(|entry| is_applied(entry));
+    let entry = entries.find(Entry::is_applied_by_us);
     Ok(entry.map(|entry| (entry.api_version, entry.fields.without(&run_mark()))))
 }
 

@@ -35,6 +35,14 @@ fn after(patch: Option<Value>) -> Vec<(String, FieldSet)> {
     entries.iter().map(|entry| (name(entry), entry.fields.clone())).collect()
 }
 
+fn given_back(
+    before: &Value,
+    live: &Value,
+    we_took: impl Fn(&Path) -> bool,
+) -> Result<Option<Value>, FieldsError> {
+    put_back(before, live, &Adopt::default(), we_took, &FieldSet::new())
+}
+
 fn set(value: Value) -> FieldSet {
     FieldSet::from_v1(&value).unwrap()
 }
@@ -123,7 +131,7 @@ fn a_rollback_ends_with_the_former_owners_entries() {
             entry("kube-controller-manager", "Update", now.clone()),
         ],
     );
-    let patch = put_back(&before, None, &live, &Adopt::default(), &FieldSet::new()).unwrap();
+    let patch = given_back(&before, &live, |_| false).unwrap();
     assert_eq!(
         after(patch),
         [
@@ -138,7 +146,7 @@ fn giving_back_twice_is_giving_back_once() {
     let before = deployment(3, vec![entry("kubectl", "Update", spec_and_label())]);
     let mut live = before.clone();
     live["metadata"]["managedFields"][0]["time"] = json!("2026-11-28T04:00:00Z");
-    assert_eq!(put_back(&before, None, &live, &Adopt::default(), &FieldSet::new()), Ok(None));
+    assert_eq!(given_back(&before, &live, |_| false), Ok(None));
 }
 
 #[test]
@@ -152,7 +160,7 @@ fn a_former_owner_gets_nothing_that_somebody_else_has_changed_since() {
             entry("person", "Update", replicas.clone()),
         ],
     );
-    let patch = put_back(&before, None, &live, &Adopt::default(), &FieldSet::new()).unwrap();
+    let patch = given_back(&before, &live, |_| false).unwrap();
     let label = json!({"f:metadata": {"f:labels": {".": {}, "f:app": {}}}});
     assert_eq!(
         after(patch),
@@ -164,10 +172,8 @@ fn a_former_owner_gets_nothing_that_somebody_else_has_changed_since() {
 fn what_a_forced_write_took_is_given_back_to_whom_it_was_taken_from() {
     let replicas = json!({"f:spec": {"f:replicas": {}}});
     let before = deployment(3, vec![entry("person", "Update", replicas.clone())]);
-    let planned = deployment(5, vec![entry("lockstep", "Apply", replicas.clone())]);
     let live = deployment(3, vec![entry("lockstep", "Apply", replicas.clone())]);
-    let patch =
-        put_back(&before, Some(&planned), &live, &Adopt::default(), &FieldSet::new()).unwrap();
+    let patch = given_back(&before, &live, |_| true).unwrap();
     assert_eq!(after(patch), [("person Update".to_owned(), set(replicas))]);
 }
 
@@ -181,20 +187,15 @@ fn what_others_gave_up_of_themselves_is_not_given_back_to_them() {
             entry("person", "Apply", replicas.clone()),
         ],
     );
-    let planned = before.clone();
     let live = deployment(3, vec![entry("lockstep", "Apply", replicas.clone())]);
-    assert_eq!(
-        put_back(&before, Some(&planned), &live, &Adopt::default(), &FieldSet::new()),
-        Ok(None)
-    );
+    assert_eq!(given_back(&before, &live, |_| false), Ok(None));
 }
 
 #[test]
 fn an_object_that_nobody_owned_is_nobodys_again() {
     let before = deployment(3, Vec::new());
     let live = deployment(3, vec![entry("lockstep", "Apply", spec_and_label())]);
-    let patch =
-        put_back(&before, None, &live, &Adopt::default(), &FieldSet::new()).unwrap().unwrap();
+    let patch = given_back(&before, &live, |_| false).unwrap().unwrap();
     assert_eq!(patch[1]["value"], json!([{}]));
 }
 
@@ -227,4 +228,27 @@ fn another_keeper_is_known_by_what_only_it_writes() {
     assert_eq!(keeper(&rendered), Ok(None), "what helm template rendered is ours");
     rendered["metadata"]["annotations"] = json!({"meta.helm.sh/release-name": "web"});
     assert_eq!(keeper(&rendered), Ok(Some(Keeper::Helm)));
+}
+
+/// Seen: a forced dry run shows as kept what the apply drops once the entries are folded.
+#[test]
+fn what_adopted_managers_own_and_the_manifest_leaves_out_is_dropped() {
+    let before = deployment(3, vec![entry("kubectl", "Update", spec_and_label())]);
+    let label = json!({"f:metadata": {"f:labels": {"f:app": {}}}});
+    let planned = deployment(
+        3,
+        vec![entry("kubectl", "Update", spec_and_label()), entry("lockstep", "Apply", label)],
+    );
+    let dropped = dropped(&before, &planned, &Adopt::default()).unwrap();
+    assert_eq!(dropped, [replicas()].into_iter().collect());
+}
+
+/// Seen: the keys of a Secret's `stringData`, and autoscaling/v1 paths of a v2 object.
+#[test]
+fn paths_that_name_nothing_to_be_seen_are_given_back_as_well() {
+    let fields = json!({"f:stringData": {"f:a": {}}});
+    let before = deployment(3, vec![entry("lockstep", "Apply", fields.clone())]);
+    let live = deployment(3, vec![entry("lockstep", "Apply", json!({"f:data": {"f:a": {}}}))]);
+    let patch = given_back(&before, &live, |_| false).unwrap();
+    assert_eq!(after(patch), [("lockstep Apply".to_owned(), set(fields))]);
 }

@@ -87,6 +87,24 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
     })
 }
 
+/// What a refusal of the dry run with force means. What the manifest leaves out is still there in
+/// it, owned by the managers that are to be adopted, and may be all that is invalid: the server
+/// knows only once their entries are folded, which is not done before the write.
+pub(super) fn judge_forced(
+    key: &ObjectKey,
+    exists: bool,
+    status: &Value,
+    terms: &Terms<'_>,
+) -> Outcome {
+    match judge(key, exists, status, terms) {
+        Outcome::Impossible(Impossible::Invalid(words)) => Outcome::Unplanned(format!(
+            "the server can judge it only once the fields of adopted managers are ours; before \
+             that it says: {words}"
+        )),
+        other => other,
+    }
+}
+
 fn is_about(status: &Value, resource: &str) -> bool {
     status.pointer("/details/kind").and_then(Value::as_str) == Some(resource)
 }

@@ -105,6 +105,15 @@ fn a_conflict_with_kubectl_alone_is_to_be_adopted() {
     assert_eq!(conflicts[0].manager, "kubectl-client-side-apply");
 }
 
+/// Seen: `rollingUpdate: null` is refused as long as kubectl's entry keeps what it removes.
+#[test]
+fn what_is_invalid_with_what_kubectl_still_owns_is_unplanned() {
+    let status = refusal(422, "spec.strategy.rollingUpdate: Forbidden: may not be specified");
+    let before = deployment("web:1", image());
+    let outcome = judged(Some(&before), Answer::ForcedRefusal(&status));
+    assert!(matches!(outcome, Outcome::Unplanned(_)), "{outcome:?}");
+}
+
 #[test]
 fn a_conflict_with_anybody_else_names_who_where_and_what_to_do() {
     let status = conflict(r#"conflict with "helm""#, ".spec.replicas");

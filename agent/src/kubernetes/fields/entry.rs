@@ -48,6 +48,11 @@ impl Entry {
         self.manager == MANAGER && self.subresource.is_none()
     }
 
+    /// Whether it is what this program owns by apply; else it is what it wrote by other patches.
+    pub fn is_applied_by_us(&self) -> bool {
+        self.is_ours() && self.operation == Operation::Apply
+    }
+
     /// Whether the server would keep both in one entry, apart from versions.
     pub fn is_same_writer(&self, other: &Self) -> bool {
         self.manager == other.manager

@@ -6,8 +6,8 @@ use super::{
     super::{
         adopt::Adopt,
         fields::{
-            Differences, Element, Entry, FieldSet, FieldsError, Operation, Path, compare, entries,
-            exists, get, item_name, owned,
+            Differences, Element, Entry, FieldSet, FieldsError, Path, compare, entries, exists,
+            get, item_name, owned,
         },
     },
     Residue,
@@ -72,7 +72,7 @@ impl<'a> Facts<'a> {
         let planned_entries = planned.map_or(Ok(Vec::new()), entries)?;
         let is_former = |entry: &Entry| entry.is_ours() || adopt.takes(entry);
         let planned_fields = planned
-            .map(|planned| owned(planned, &planned_entries, Entry::is_ours))
+            .map(|planned| owned(planned, &planned_entries, Entry::is_applied_by_us))
             .unwrap_or_default();
         let mut shape = owned(before, &all_before, |_| true);
         shape.extend(&owned(live, &all, |_| true));
@@ -80,13 +80,12 @@ impl<'a> Facts<'a> {
             shape.extend(&owned(planned, &planned_entries, |_| true));
         }
         let ours = owned(live, &all, Entry::is_ours);
-        let is_applied = |entry: &Entry| entry.is_ours() && entry.operation == Operation::Apply;
         let mut facts = Self {
             before,
             live,
             planned,
             mine_before: owned(before, &all_before, is_former),
-            applied: owned(live, &all, is_applied),
+            applied: owned(live, &all, Entry::is_applied_by_us),
             written: planned_fields.union(&ours),
             ours,
             planned_fields,
@@ -219,11 +218,28 @@ impl<'a> Facts<'a> {
     /// Whether something of another manager is gone because we removed the item it was in: the
     /// server removes a list item or an entry of a map with all that is inside, whoever owns it.
     fn went_with_our_item(&self, path: &Path) -> bool {
-        let is_removed = |item: &Path| {
-            let we_removed = self.planned.is_none_or(|planned| !exists(planned, item));
-            we_removed && !exists(self.live, item)
+        path.and_ancestors().any(|item| !self.is_left(&item) && !exists(self.live, &item))
+    }
+
+    /// Whether our write leaves an item in place: the server removes what its applier owned and
+    /// applies no more, unless another manager owns it too.
+    ///
+    /// Told by who owned what, and not by what the dry run showed: that one does not yet know that
+    /// the entries of adopted managers are ours by the time of the write.
+    fn is_left(&self, item: &Path) -> bool {
+        !self.mine_before.contains(item)
+            || self.planned_fields.contains(item)
+            || self.theirs_before.contains(item)
+    }
+
+    /// Whether our write took a path from its owner, with another value or with the item it was in.
+    pub(super) fn was_taken_by_us(&self, path: &Path) -> bool {
+        let changed = match self.planned {
+            Some(planned) => get(planned, path) != get(self.before, path),
+            None => !self.mine_before.contains(path),
         };
-        path.and_ancestors().any(|item| self.mine_before.contains(&item) && is_removed(&item))
+        let in_our_item = || path.and_ancestors().any(|item| !self.is_left(&item));
+        self.ours.contains(path) && (changed || in_our_item())
     }
 
     /// Items that were ours, that our write removed, and that another manager has made anew:
@@ -249,15 +265,11 @@ impl<'a> Facts<'a> {
     /// removal leaves no trace of who did it, but it was not us. Giving back only what was ours of
     /// an item might make it invalid.
     fn find_removed(&self) -> FieldSet {
-        let we_left = |item: &Path| match self.planned {
-            Some(planned) => exists(planned, item),
-            None => !self.mine_before.contains(item),
-        };
         let is_removed = |item: &Path| {
             (is_item(item) || self.mine_before.contains(item))
                 && exists(self.before, item)
                 && !exists(self.live, item)
-                && we_left(item)
+                && self.is_left(item)
         };
         let mine = self.mine_before.union(&self.planned_fields).paths();
         let parents = mine.iter().filter_map(|path| {

@@ -129,7 +129,8 @@ impl<'a> Restoration<'a> {
         if let Some(step) = self.patch(&facts, &fates) {
             return Ok(step);
         }
-        let patch = adopt::put_back(self.before, self.planned, live, self.adopt, facts.remade())?;
+        let we_took = |path: &Path| facts.was_taken_by_us(path);
+        let patch = adopt::put_back(self.before, live, self.adopt, we_took, facts.remade())?;
         if let Some(patch) = patch.filter(|_| self.entry_patches < MAX_ENTRY_PATCHES) {
             self.asked = Some(Asked::Entries);
             return Ok(Step::Patch(patch));
