@@ -1,13 +1,21 @@
 //! The test clusters themselves: that they are what the tests of the Kubernetes target rely on.
 
-use std::path::Path;
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lockstep_tests::{
     cluster::{API_SERVER, BEHAVE, Cluster},
-    world::{SOON, until},
+    world::{SOON, program, until},
 };
 use serde_json::{Value, json};
+
+/// How long a cluster may take until it is there, on a busy machine.
+const START: Duration = Duration::from_secs(240);
 
 /// A Deployment of one pod with this image.
 fn deployment(name: &str, image: &str) -> String {
@@ -85,6 +93,33 @@ async fn two_clusters_at_once_know_nothing_of_each_other_and_leave_nothing() -> 
         ensure!(!folder.exists() && programs_in(&folder).is_empty());
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_goes_with_who_started_it_even_if_that_is_killed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let output = folder.path().join("output");
+    let mut starter = Command::new(program("cluster")?)
+        // One of its own, whatever this test was told to use.
+        .env_remove("USE_EXISTING_CLUSTER")
+        .stdout(File::create(&output)?)
+        .spawn()?;
+    let kubeconfig = until("the cluster is there", START, || async {
+        let text = std::fs::read_to_string(&output).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("export KUBECONFIG="));
+        line.map(PathBuf::from).ok_or(text.clone())
+    })
+    .await;
+    starter.kill()?;
+    starter.wait()?;
+    let kubeconfig = kubeconfig?;
+    let cluster = kubeconfig.ancestors().nth(2).context("it is in the cluster's folder")?;
+    until("nothing is left", SOON, || async {
+        let programs = programs_in(cluster);
+        let gone = !cluster.exists() && programs.is_empty();
+        if gone { Ok(()) } else { Err(format!("{} and {programs:?}", cluster.display())) }
+    })
+    .await
 }
 
 /// The processes whose command line names the folder.

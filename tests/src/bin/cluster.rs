@@ -15,8 +15,9 @@ struct Arguments {
     /// With a real node that runs real pods, instead of a fake one; needs root
     #[arg(long)]
     real_node: bool,
-    /// An image that the real node is to have, besides those of the examples
-    #[arg(long = "image", value_name = "NAME", requires = "real_node")]
+    /// An image that the real node is to have, besides those of the examples: one that does what
+    /// its name says, or another program of this build
+    #[arg(long = "image", value_name = "NAME[=PROGRAM]", requires = "real_node")]
     images: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! A Kubernetes cluster for a test: etcd, the API server with RBAC, all default controllers and
 //! the scheduler of the newest release, on loopback, with a fake node whose pods do what their
-//! image's name says ([`stages`]). Several at once are several clusters.
+//! image's name says (`stages.rs`). Several at once are several clusters.
 //!
 //! With `USE_EXISTING_CLUSTER=true` it is the cluster of `KUBECONFIG` instead, in namespaces of the
 //! test's own; the programs then missing are kwok and kubectl only. A program that is missing fails

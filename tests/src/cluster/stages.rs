@@ -14,8 +14,8 @@
 //! | `fail` | ends with 1; is a crash loop where the pod is to be restarted |
 //!
 //! Two annotations of a pod change it while it lives: [`BEHAVE`] takes such a word (`ready` for
-//! none), [`AFTER`] a duration such as `20s` for how long it takes to get there. The real node
-//! knows the same words (see [`super::Node`]).
+//! none), [`AFTER`] a duration such as `20s` for how long it takes to get there. The pods of a real
+//! node know the same words (`bin/cluster-pod.rs`).
 
 use std::path::Path;
 
@@ -58,4 +58,24 @@ pub(super) fn stages(logs: &Path) -> String {
 fn quoted(text: &str) -> String {
     let line: Vec<&str> = text.split_whitespace().collect();
     format!("'{}'", line.join(" ").replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stages_are_filled_in_with_what_is_documented() {
+        let text = stages(Path::new("/logs of all"));
+        for left in ["key: BEHAVIOUR", "DELAY }", "- NOT_DELETED", "logsFile: LOGS_FILE"] {
+            assert!(!text.contains(left), "{left} is left in\n{text}");
+        }
+        assert!(text.contains("logsFile: '/logs of all'"), "{text}");
+        assert!(BEHAVIOUR.contains(BEHAVE) && DELAY.contains(AFTER));
+    }
+
+    #[test]
+    fn an_expression_is_one_line_of_yaml() {
+        assert_eq!(quoted("a\n  | b == 'c'"), "'a | b == ''c'''");
+    }
 }

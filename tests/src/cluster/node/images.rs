@@ -1,10 +1,10 @@
-//! Images, made here: a program of this build with the libraries it needs, under any name.
+//! Images, made here: programs of this build with the libraries they need, under any name.
 //!
-//! All are the same program, `cluster-pod`, and differ in what they are called: as for a fake node,
+//! Most are the same program, `cluster-pod`, and differ in what they are called: as for a fake node,
 //! the name's last word says what a pod does. `pullfail` is not made, so that it is missing.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -18,74 +18,96 @@ use crate::world::program;
 /// The image of the container that holds a pod's namespaces.
 pub(super) const PAUSE: &str = "lockstep.test/pause:1";
 
-/// One layer, from which images of any name are made.
-pub(super) struct Images {
-    folder: PathBuf,
-    layer_digest: String,
+/// The program that does what its image is called.
+const POD: &str = "cluster-pod";
+
+/// An image to be made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Image {
+    name: String,
+    program: String,
 }
 
-impl Images {
-    /// Packs the program, in `folder`.
-    pub(super) fn in_folder(folder: &Path) -> Result<Self> {
-        let root = folder.join("root");
-        std::fs::create_dir_all(root.join("tmp"))?;
-        let pod = program("cluster-pod")?;
-        copy_into(&root, &pod, Path::new("/pod"))?;
-        for library in libraries(&pod)? {
-            copy_into(&root, &library, &library)?;
-        }
-        run(Command::new("strip").arg(root.join("pod"))).ok();
-        let layer = folder.join("layer.tar");
-        run(Command::new("tar")
-            .args(["--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"])
-            .arg("--mtime=@0")
-            .arg("--file")
-            .arg(&layer)
-            .arg("--directory")
-            .arg(&root)
-            .arg("."))?;
-        let layer_digest = hex(&Sha256::digest(std::fs::read(&layer)?));
-        std::fs::remove_dir_all(root)?;
-        Ok(Self { folder: folder.to_owned(), layer_digest })
+impl Image {
+    /// Of `NAME`, or of `NAME=PROGRAM` for another program of this build.
+    pub(super) fn parse(text: &str) -> Self {
+        let (name, program) = text.split_once('=').unwrap_or((text, POD));
+        Self { name: name.to_owned(), program: program.to_owned() }
     }
 
-    /// An archive of images with these names, as `docker save` would write it.
-    pub(super) fn archive(&self, names: &BTreeSet<String>) -> Result<PathBuf> {
-        let mut manifest = Vec::new();
-        let mut files = vec!["layer.tar".to_owned(), "manifest.json".to_owned()];
-        for (number, name) in names.iter().enumerate() {
-            let config = format!("{number}.json");
-            std::fs::write(self.folder.join(&config), self.config(name).to_string())?;
-            manifest.push(json!({ "Config": config, "RepoTags": [name], "Layers": ["layer.tar"] }));
-            files.push(config);
-        }
-        std::fs::write(self.folder.join("manifest.json"), json!(manifest).to_string())?;
-        let archive = self.folder.join("images.tar");
-        run(Command::new("tar")
-            .arg("--create")
-            .arg("--file")
-            .arg(&archive)
-            .arg("--directory")
-            .arg(&self.folder)
-            .args(files))?;
-        Ok(archive)
-    }
-
-    fn config(&self, name: &str) -> serde_json::Value {
+    fn config(&self, layer_digest: &str) -> serde_json::Value {
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
             other => other,
         };
-        let mode = if name == PAUSE { "pause" } else { "serve" };
+        let mut config = json!({
+            "Entrypoint": [format!("/{}", self.program)],
+            "Env": [format!("IMAGE={}", self.name), "PATH=/"],
+        });
+        if self.name == PAUSE {
+            config["Cmd"] = json!(["pause"]);
+        }
         json!({
             "architecture": architecture,
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
-            "config": { "Entrypoint": ["/pod"], "Cmd": [mode], "Env": [format!("IMAGE={name}")] },
-            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", self.layer_digest)] },
+            "config": config,
+            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_digest}")] },
         })
     }
+}
+
+/// Makes an archive of images, in `folder`, as `docker save` would write it.
+pub(super) fn archive(folder: &Path, images: &BTreeSet<Image>) -> Result<PathBuf> {
+    let programs: BTreeSet<&str> = images.iter().map(|image| image.program.as_str()).collect();
+    let layers: Result<BTreeMap<&str, String>> =
+        programs.into_iter().map(|program| Ok((program, layer(folder, program)?))).collect();
+    let layers = layers?;
+    let mut manifest = Vec::new();
+    let mut files = vec!["manifest.json".to_owned()];
+    for (number, image) in images.iter().enumerate() {
+        let config = format!("{number}.json");
+        let digest = &layers[image.program.as_str()];
+        std::fs::write(folder.join(&config), image.config(digest).to_string())?;
+        let layer = format!("{}.tar", image.program);
+        manifest.push(json!({ "Config": config, "RepoTags": [image.name], "Layers": [layer] }));
+        files.push(config);
+    }
+    files.extend(layers.keys().map(|program| format!("{program}.tar")));
+    std::fs::write(folder.join("manifest.json"), json!(manifest).to_string())?;
+    let archive = folder.join("images.tar");
+    let mut tar = Command::new("tar");
+    tar.arg("--create").arg("--file").arg(&archive).arg("--directory").arg(folder).args(files);
+    run(&mut tar)?;
+    Ok(archive)
+}
+
+/// Packs a program as `PROGRAM.tar`, and gives the digest.
+fn layer(folder: &Path, name: &str) -> Result<String> {
+    let root = folder.join(format!("{name}.root"));
+    std::fs::create_dir_all(root.join("tmp"))?;
+    let path = program(name)?;
+    copy_into(&root, &path, &Path::new("/").join(name))?;
+    for library in libraries(&path)? {
+        copy_into(&root, &library, &library)?;
+    }
+    // Smaller; without it, it is the same.
+    run(Command::new("strip").arg(root.join(name))).ok();
+    let layer = folder.join(format!("{name}.tar"));
+    let mut tar = Command::new("tar");
+    tar.args([
+        "--create",
+        "--sort=name",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        "--mtime=@0",
+    ]);
+    run(tar.arg("--file").arg(&layer).arg("--directory").arg(&root).arg("."))?;
+    std::fs::remove_dir_all(root)?;
+    let digest = Sha256::digest(std::fs::read(&layer)?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The images that manifests below a folder name, but for those that are to be missing.
@@ -137,13 +159,20 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_may_be_of_another_program() {
+        let image = Image::parse("lockstep/agent:1=lockstep-agent");
+        assert_eq!(
+            (image.name.as_str(), image.program.as_str()),
+            ("lockstep/agent:1", "lockstep-agent")
+        );
+        assert_eq!(image.config("0")["config"]["Entrypoint"][0], "/lockstep-agent");
+        assert_eq!(Image::parse("shop/web:1").program, POD);
+    }
 
     #[test]
     fn the_images_of_manifests_are_found_but_not_templates_or_missing_ones() {

@@ -20,7 +20,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::process::Command;
 
 use self::{
-    images::{Images, PAUSE},
+    images::{Image, PAUSE},
     namespaces::NAMESPACES,
     programs::{CONTAINERD, COREDNS, KUBE_PROXY, KUBELET, NODE},
 };
@@ -38,8 +38,9 @@ use super::{
 use crate::world::until;
 
 impl Cluster {
-    /// Starts a cluster with a real node, that has these images besides those that the examples'
-    /// manifests name, and waits until pods can run. Needs root.
+    /// Starts a cluster with a real node and waits until pods can run. Needs root. The node has the
+    /// images that the examples' manifests name, and these: `NAME` does what its name says,
+    /// `NAME=PROGRAM` is another program of this build.
     ///
     /// # Errors
     /// If something is missing, with the command that installs or builds it; if a program ends or
@@ -54,6 +55,7 @@ impl Cluster {
         programs::check_system()?;
         let folder = new_folder()?;
         let mut children = Children::in_folder(&folder)?;
+        namespaces::check_folder(&folder)?;
         let first = enter_namespaces(&mut children).await?;
         let cgroup = make_cgroup(&folder)?;
 
@@ -93,9 +95,11 @@ impl Cluster {
     /// Makes images and gives them to the node.
     async fn bring_images(&self, first: u32, further: &[&str]) -> Result<()> {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
-        let mut names = images::named_below(&examples)?;
-        names.extend(further.iter().copied().chain([PAUSE]).map(str::to_owned));
-        let archive = Images::in_folder(&self.folder().join("images"))?.archive(&names)?;
+        let named = images::named_below(&examples)?;
+        let named = named.iter().map(String::as_str).chain(further.iter().copied()).chain([PAUSE]);
+        let folder = self.folder().join("images");
+        std::fs::create_dir(&folder)?;
+        let archive = images::archive(&folder, &named.map(Image::parse).collect())?;
         let import = ["ctr", "--address", programs::CONTAINERD_SOCKET, "--namespace", "k8s.io"];
         let archive = archive.display().to_string();
         let import = [&import[..], &["images", "import", &archive]].concat();
@@ -132,29 +136,33 @@ async fn enter_namespaces(children: &mut Children) -> Result<u32> {
 /// A control group for all pods of this node, in every hierarchy, that goes with the cluster.
 fn make_cgroup(folder: &Path) -> Result<String> {
     let name = folder.file_name().and_then(|name| name.to_str()).context("a folder has a name")?;
-    let root = Path::new("/sys/fs/cgroup");
-    let mut hierarchies = vec![root.to_owned()];
-    for entry in std::fs::read_dir(root).context("reading the control groups")? {
-        hierarchies.push(entry?.path());
-    }
-    // Those that are no hierarchy, but links to one or groups of one, have none of these files.
-    let v2 = root.join("cgroup.controllers").is_file();
-    let is_hierarchy = |path: &&PathBuf| {
-        let own = path.join("cgroup.procs").is_file() && !path.is_symlink();
-        if v2 { path.as_path() == root } else { own }
-    };
-    let mut made = 0;
-    for hierarchy in hierarchies.iter().filter(is_hierarchy) {
-        let group = hierarchy.join(name);
-        std::fs::create_dir(&group).with_context(|| format!("making {}", group.display()))?;
-        made += 1;
-    }
-    ensure!(made > 0, "there are no control groups in {}", root.display());
+    // Before there is anything to take away.
     let farewell = format!(
         "find /sys/fs/cgroup -depth -type d -path '*/{name}*' -exec rmdir {{}} + 2>/dev/null\n"
     );
     std::fs::write(folder.join("farewell"), farewell)?;
+    for hierarchy in hierarchies(Path::new("/sys/fs/cgroup")).context("the control groups")? {
+        let group = hierarchy.join(name);
+        std::fs::create_dir(&group).with_context(|| format!("making {}", group.display()))?;
+    }
     Ok(format!("/{name}"))
+}
+
+/// The root itself where there is one hierarchy (v2), else the folders in it that are one (v1);
+/// those that are not, or are links to one, are left out.
+fn hierarchies(root: &Path) -> Result<Vec<PathBuf>> {
+    if root.join("cgroup.controllers").is_file() {
+        return Ok(vec![root.to_owned()]);
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.join("cgroup.procs").is_file() && !path.is_symlink() {
+            found.push(path);
+        }
+    }
+    ensure!(!found.is_empty(), "there are none in {}", root.display());
+    Ok(found)
 }
 
 async fn run(command: &[String]) -> Result<()> {

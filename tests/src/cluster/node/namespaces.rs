@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// The node's own address, and the only one that pods know the API server by.
 pub(super) const NODE_ADDRESS: &str = "10.88.0.1";
@@ -18,7 +18,7 @@ pub(super) const POD_RANGE: &str = "10.89.0.0/16";
 const SET_UP: &str = r#"
 set -eu
 mount --make-rprivate /
-for folder in /run /var/lib /var/log; do mount -t tmpfs tmpfs "$folder"; done
+for folder in $4; do mount -t tmpfs tmpfs "$folder"; done
 ip link set lo up
 ip link add node0 type bridge
 ip address add "$1/32" dev node0
@@ -39,6 +39,9 @@ while :; do sleep 1000 & wait; done
 const SETTINGS: &str = "vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops \
                         kernel/keys/root_maxkeys kernel/keys/root_maxbytes";
 
+/// Where the node's programs write, whatever they are told. They get folders of their own there.
+const HIDDEN: &[&str] = &["/run", "/var/lib", "/var/log"];
+
 /// The name of the process that holds the namespaces, as it is in logs.
 pub(super) const NAMESPACES: &str = "namespaces";
 
@@ -46,7 +49,21 @@ pub(super) const NAMESPACES: &str = "namespaces";
 pub(super) fn holder(service_range: &str) -> Vec<String> {
     let words = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--mount-proc"];
     let words = words.into_iter().chain(["--kill-child", "/bin/sh", "-c", SET_UP, "node"]);
-    words.chain([NODE_ADDRESS, service_range, SETTINGS]).map(str::to_owned).collect()
+    let hidden = HIDDEN.join(" ");
+    words.chain([NODE_ADDRESS, service_range, SETTINGS, &hidden]).map(str::to_owned).collect()
+}
+
+/// Fails if a cluster's folder could not be seen from inside.
+pub(super) fn check_folder(folder: &Path) -> Result<()> {
+    for hidden in HIDDEN {
+        ensure!(
+            !folder.starts_with(hidden),
+            "{} is below {hidden}, where a real node has folders of its own: set TMPDIR to another \
+             folder",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// The first child of a process: of the holder, the first process inside; of who entered, the
