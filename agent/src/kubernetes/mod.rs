@@ -8,6 +8,7 @@ pub mod adopt;
 pub mod changed;
 pub mod class;
 pub mod fields;
+pub mod health;
 pub mod object;
 pub mod order;
 pub mod restore;
