@@ -30,6 +30,7 @@ use tokio::sync::OnceCell;
 use self::{children::Children, control_plane::ControlPlane};
 pub use self::{
     control_plane::{API_SERVER, CONTROLLERS, ETCD, SCHEDULER},
+    programs::find as tool,
     stages::{AFTER, BEHAVE},
 };
 

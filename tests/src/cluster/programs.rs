@@ -17,9 +17,12 @@ const PINS: &[(&str, &str)] = &[
     ("kwok", include_str!("../../../scripts/tools/kwok/go.mod")),
 ];
 
-/// The path of a program of one of the pinned tools: from `KUBEBUILDER_ASSETS` if it is there, else
-/// what `scripts/build-go` built.
-pub(super) fn find(tool: &str, program: &str) -> Result<PathBuf> {
+/// The path of a program of one of the pinned tools (`scripts/tools/`): from `KUBEBUILDER_ASSETS` if
+/// it is there, else what `scripts/build-go` built.
+///
+/// # Errors
+/// If it is not there; the error names the command that builds it.
+pub fn find(tool: &str, program: &str) -> Result<PathBuf> {
     find_with(tool, program, &|name| std::env::var(name).ok())
 }
 

@@ -11,7 +11,7 @@
 //!
 //! *Records that nobody can tell the order of have none.* Two workflows' own records (joined,
 //! started, finished) are read by nobody in common but coordinators, and the fold comes to the
-//! same whichever stands first. The [`ledger`] gives each record the lowest place above all that
+//! same whichever stands first. The `ledger` gives each record the lowest place above all that
 //! it could be told from, so that logs which differ only in such an order are one log (Foata's
 //! normal form). That the fold is indifferent is checked at every append: nothing that was decided
 //! may change by a record that is put below others; and on real logs by [`swap_neighbours`].
