@@ -10,6 +10,7 @@ mod flags;
 mod follow;
 mod github;
 mod logging;
+mod manifests;
 mod online;
 mod output;
 mod pipeline_file;

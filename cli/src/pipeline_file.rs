@@ -1,4 +1,4 @@
-//! The pipeline file on disk: read, checked, and its findings drawn.
+//! The pipeline file on disk: read, checked with what it deploys, and its findings drawn.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lockstep_bus::bundle::digest_of;
 use lockstep_shared::{
     diagnostics::{Diagnostics, Finding},
-    pipeline::{Files, Inputs, Pipeline, Planned},
+    id::WorkflowName,
+    manifest::{self, Bundle},
+    pipeline::{Inputs, Pipeline, Planned},
     plan::{Plan, Target},
 };
 use miette::{GraphicalReportHandler, GraphicalTheme};
@@ -18,8 +21,10 @@ use crate::{
     exit::Exit,
     failure::{Failure, OrExit},
     flags::param,
+    manifests::{self, Folder},
     output::say,
     terminal::{Paint, harmless_ansi, line},
+    who::now,
 };
 
 /// How much of a pipeline file is read; far more than fits into a plan.
@@ -45,14 +50,55 @@ pub(crate) struct InputArgs {
     pub(crate) skip_checks: Vec<String>,
 }
 
-/// What the checks say of a pipeline file.
-pub(crate) type Checked = Result<Planned, Diagnostics>;
+/// A plan that may be submitted, and what its workflows deploy.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The plan; its workflows name the bundles below.
+    pub(crate) plan: Plan,
+    /// The bundle of each workflow with a `deploy` step.
+    pub(crate) bundles: BTreeMap<WorkflowName, Bundle>,
+    /// What to think of.
+    pub(crate) warnings: Vec<Diagnostics>,
+}
 
-/// Reads and checks a pipeline file.
-pub(crate) fn check(file: &Path, inputs: &InputArgs, plan_only: bool) -> Result<Checked, Failure> {
+/// What the checks say of a pipeline file and its manifests.
+pub(crate) type Checked = Result<Ready, Vec<Diagnostics>>;
+
+/// Reads and checks a pipeline file with everything that it deploys.
+pub(crate) async fn check(
+    file: &Path,
+    inputs: &InputArgs,
+    plan_only: bool,
+) -> Result<Checked, Failure> {
+    let planned = match check_alone(file, inputs, plan_only)? {
+        Ok(planned) => planned,
+        Err(diagnostics) => return Ok(Err(vec![diagnostics])),
+    };
+    let gathered = manifests::gather(&planned.plan, &folder_of(file)).await;
+    let deployment = match manifest::deployment(&planned, &gathered) {
+        Ok(deployment) => deployment,
+        Err(diagnostics) => return Ok(Err(diagnostics)),
+    };
+    let mut plan = planned.plan;
+    for (name, bundle) in &deployment.bundles {
+        if let Some(workflow) = plan.workflows.get_mut(name) {
+            workflow.bundle = Some(digest_of(&bundle.to_json(), now()));
+        }
+    }
+    let warnings = [planned.warnings, deployment.warnings];
+    let warnings = warnings.into_iter().filter(|all| !all.is_empty()).collect();
+    Ok(Ok(Ready { plan, bundles: deployment.bundles, warnings }))
+}
+
+/// Reads and checks a pipeline file without looking into its manifests.
+pub(crate) fn check_alone(
+    file: &Path,
+    inputs: &InputArgs,
+    plan_only: bool,
+) -> Result<Result<Planned, Diagnostics>, Failure> {
     let text = read(file)?;
     let params = params(inputs)?;
-    let folder = Folder::of(file);
+    let folder = folder_of(file);
     let inputs = Inputs {
         params,
         skip_checks: inputs.skip_checks.iter().cloned().collect::<BTreeSet<_>>(),
@@ -62,14 +108,35 @@ pub(crate) fn check(file: &Path, inputs: &InputArgs, plan_only: bool) -> Result<
     Ok(Pipeline::parse(&name(file), &text).and_then(|pipeline| pipeline.plan(&inputs)))
 }
 
-/// Reads and checks a pipeline file; what is wrong goes to standard error.
-pub(crate) fn plan(
+/// Reads and checks a pipeline file with everything that it deploys; what is wrong goes to
+/// standard error.
+pub(crate) async fn ready(
     file: &Path,
     inputs: &InputArgs,
     plan_only: bool,
     paint: Paint,
-) -> Result<Plan, Failure> {
-    match check(file, inputs, plan_only)? {
+) -> Result<Ready, Failure> {
+    told(check(file, inputs, plan_only).await?, paint)
+}
+
+/// What was checked, if nothing refuses it; the findings go to standard error.
+pub(crate) fn told(checked: Checked, paint: Paint) -> Result<Ready, Failure> {
+    match checked {
+        Ok(ready) => {
+            ready.warnings.iter().for_each(|warnings| say(draw(warnings, paint).trim_end()));
+            Ok(ready)
+        }
+        Err(all) => {
+            all.iter().for_each(|diagnostics| say(draw(diagnostics, paint).trim_end()));
+            Err(refused(&all))
+        }
+    }
+}
+
+/// Reads and checks a pipeline file without looking into its manifests; what is wrong goes to
+/// standard error.
+pub(crate) fn plan_alone(file: &Path, inputs: &InputArgs, paint: Paint) -> Result<Plan, Failure> {
+    match check_alone(file, inputs, false)? {
         Ok(planned) => {
             if !planned.warnings.is_empty() {
                 say(draw(&planned.warnings, paint).trim_end());
@@ -78,10 +145,20 @@ pub(crate) fn plan(
         }
         Err(diagnostics) => {
             say(draw(&diagnostics, paint).trim_end());
-            Err(Failure::invalid(format!("{diagnostics}"))
-                .help("correct what is marked; docs/reference/error-codes.md explains every code"))
+            Err(refused(&[diagnostics]))
         }
     }
+}
+
+/// That the findings refuse the pipeline.
+pub(crate) fn refused(all: &[Diagnostics]) -> Failure {
+    Failure::invalid(summary(all))
+        .help("correct what is marked; docs/reference/error-codes.md explains every code")
+}
+
+/// How many findings there are in which file.
+pub(crate) fn summary(all: &[Diagnostics]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Refuses what this version's agents cannot do.
@@ -116,6 +193,11 @@ fn name(file: &Path) -> String {
     if is_stdin(file) { "standard input".to_owned() } else { file.display().to_string() }
 }
 
+/// The folder that a pipeline file's paths start from.
+fn folder_of(file: &Path) -> Folder {
+    if is_stdin(file) { Folder::default() } else { Folder::of(file) }
+}
+
 fn is_stdin(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
@@ -141,51 +223,6 @@ fn read(file: &Path) -> Result<String, Failure> {
     String::from_utf8(bytes)
         .or_exit(Exit::Invalid, format!("{name} is not UTF-8 text"))
         .map_err(|failure| failure.help("save the file as UTF-8"))
-}
-
-/// The folder that a pipeline file's paths start from.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    /// The file's own; standard input has the working directory.
-    fn of(file: &Path) -> Self {
-        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        match parent {
-            Some(parent) if !is_stdin(file) => Self(parent.to_owned()),
-            _ => Self(PathBuf::from(".")),
-        }
-    }
-}
-
-impl Files for Folder {
-    fn count(&self, path: &str) -> usize {
-        if path.contains(['*', '?', '[']) {
-            let folder = glob::Pattern::escape(&self.0.to_string_lossy());
-            let found = glob::glob(&format!("{folder}/{path}")).into_iter().flatten().flatten();
-            return found.filter(|path| holds_a_file(path)).take(1).count();
-        }
-        usize::from(holds_a_file(&self.0.join(path)))
-    }
-}
-
-/// Whether a path is a regular file, or a folder with one at any depth.
-fn holds_a_file(path: &Path) -> bool {
-    if path.is_file() {
-        return true;
-    }
-    let mut folders = vec![path.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                // A link may lead back up: it is looked at, not walked into.
-                Ok(kind) if kind.is_file() || entry.path().is_file() => return true,
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                _ => {}
-            }
-        }
-    }
-    false
 }
 
 /// The findings with their places in the file, for a person.
@@ -268,22 +305,6 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_are_counted_through_folders_and_globs() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("k8s/deep")).unwrap();
-        std::fs::write(folder.path().join("k8s/deep/a.yaml"), "x").unwrap();
-        std::fs::create_dir(folder.path().join("empty")).unwrap();
-        let files = Folder::of(&folder.path().join("pipeline.yaml"));
-        for (path, count) in
-            [("k8s", 1), ("k8s/*/*.yaml", 1), ("k8s/**/*.yaml", 1), ("empty", 0), ("none", 0)]
-        {
-            assert_eq!(files.count(path), count, "{path}");
-        }
-        assert_eq!(files.count("k8s/*.json"), 0);
-        assert_eq!(files.count("k8s/[a"), 0, "a pattern that is none matches nothing");
-    }
 
     #[test]
     fn a_parameter_given_twice_is_refused() {

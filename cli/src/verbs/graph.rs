@@ -41,7 +41,7 @@ impl Show for Graph {
 }
 
 pub(crate) fn run(args: Args, context: Context) -> Outcome {
-    let plan = pipeline_file::plan(&args.file.file, &args.file.inputs, false, context.err)?;
+    let plan = pipeline_file::plan_alone(&args.file.file, &args.file.inputs, context.err)?;
     let graph = Graph {
         pipeline: plan.pipeline.to_string(),
         mermaid: lockstep_shared::graph::mermaid(&plan),

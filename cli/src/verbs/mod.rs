@@ -22,6 +22,9 @@ mod status;
 mod validate;
 mod version;
 
+#[cfg(test)]
+pub(crate) use run::again;
+
 /// Which run is meant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArg {
@@ -72,7 +75,7 @@ impl Verb {
     pub(crate) async fn run(self, context: Context) -> Outcome {
         match self {
             Self::Run(args) => run::run(args, context).await,
-            Self::Validate(args) => validate::run(args, context),
+            Self::Validate(args) => validate::run(args, context).await,
             Self::Plan(args) => plan::run(args, context).await,
             Self::Graph(args) => graph::run(args, context),
             Self::Status(args) => status::run(args, context).await,

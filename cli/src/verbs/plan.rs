@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt::Write};
 
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
-    id::{BarrierId, WorkflowName},
+    id::{BarrierId, StepIndex, WorkflowName},
+    manifest::{Bundle, Identity, Manifest, masked},
     plan::{Action, Plan, Step},
     time::Span,
 };
@@ -19,10 +20,10 @@ use crate::{
     follow::{Followed, Patience, follow},
     online::{close, connect, soon},
     output::{Format, Show, print, render, say},
-    pipeline_file::{self, FileArgs, refuse_clusters},
+    pipeline_file::{self, FileArgs, Ready, refuse_clusters},
     report::RunReport,
     signals::Signals,
-    submit::submit,
+    submit::{Submission, submit},
     terminal::{Paint, Style, line},
 };
 
@@ -50,6 +51,19 @@ struct Shown<'a> {
     digest: String,
     bytes: usize,
     plan: &'a Plan,
+    /// What the `deploy` steps bring, by workflow and step; Secrets without their values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    objects: BTreeMap<&'a WorkflowName, BTreeMap<StepIndex, Vec<Manifest>>>,
+}
+
+/// A bundle as it may be shown.
+fn masked_steps(bundle: &Bundle) -> BTreeMap<StepIndex, Vec<Manifest>> {
+    let shown = |manifest: &Manifest| Manifest {
+        source: manifest.source.clone(),
+        object: masked(&manifest.object),
+    };
+    let steps = bundle.steps.iter();
+    steps.map(|(step, objects)| (*step, objects.iter().map(shown).collect())).collect()
 }
 
 impl Show for Shown<'_> {
@@ -82,6 +96,12 @@ impl Show for Shown<'_> {
                 let _ = writeln!(text, "  {:2}. {}", index + 1, step_line(step));
                 for row in details(&step.action) {
                     let _ = writeln!(text, "        {}", paint.paint(Style::Dim, row));
+                }
+                let objects = self.objects.get(name).and_then(|steps| steps.get(&index));
+                for manifest in objects.into_iter().flatten() {
+                    let (object, source) = (Identity::of(&manifest.object), &manifest.source);
+                    let source = paint.paint(Style::Dim, line(source));
+                    let _ = writeln!(text, "        {}  {source}", line(&object.to_string()));
                 }
             }
             for step in &workflow.waived_steps {
@@ -143,20 +163,27 @@ fn barrier_line(plan: &Plan, id: &BarrierId, paint: Paint) -> String {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
-    let plan = pipeline_file::plan(&args.file.file, &args.file.inputs, args.live, context.err)?;
+    let file = &args.file;
+    let ready = pipeline_file::ready(&file.file, &file.inputs, args.live, context.err).await?;
     if args.live {
-        refuse_clusters(&plan)?;
-        return live(args, plan, context).await;
+        refuse_clusters(&ready.plan)?;
+        return live(args, ready.into(), context).await;
     }
-    let shown = Shown { digest: plan.digest(), bytes: plan.to_json().len(), plan: &plan };
+    let Ready { plan, bundles, .. } = &ready;
+    let shown = Shown {
+        digest: plan.digest(),
+        bytes: plan.to_json().len(),
+        plan,
+        objects: bundles.iter().map(|(name, bundle)| (name, masked_steps(bundle))).collect(),
+    };
     print(&render(&shown, args.output, context.out)?)?;
     Ok(Exit::Done)
 }
 
-async fn live(args: Args, plan: Plan, context: Context) -> Outcome {
+async fn live(args: Args, submission: Submission, context: Context) -> Outcome {
     let mut signals = Signals::listen()?;
     let bus = connect(&args.connection, "plan --live").await?;
-    let submitted = submit(&bus, plan, None).await?;
+    let submitted = submit(&bus, submission, None).await?;
     say(&format!("plan-only run {}", submitted.key));
     // Nothing is written, so nobody needs the run once nobody waits for it.
     let patience =

@@ -1,6 +1,9 @@
 //! `run`: submit a pipeline and watch it to its end.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{id::RunId, plan::Plan, record::Record, subject::Family};
@@ -20,7 +23,7 @@ use crate::{
     report::RunReport,
     signals::Signals,
     story::Event,
-    submit::{Submitted, submit},
+    submit::{Submission, Submitted, in_good_time, submit},
     terminal::{Paint, Style, line},
     who::now,
 };
@@ -62,8 +65,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     // A file is checked before anybody is asked to connect.
-    let planned = match &args.file {
-        Some(file) => Some(planned(file, &args, context)?),
+    let ready = match &args.file {
+        Some(file) => Some(ready(file, &args, context).await?),
         None => None,
     };
     let mut signals = Signals::listen()?;
@@ -72,7 +75,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         exit = signals.next() => return Ok(exit),
     };
     let submitted = tokio::select! {
-        submitted = begin(&bus, planned, &args) => submitted?,
+        submitted = begin(&bus, ready, &args) => submitted?,
         exit = signals.next() => {
             say("interrupted while submitting; the plan may still be stored: `lockstep ls` shows it");
             return Ok(exit);
@@ -90,30 +93,35 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     Ok(exit)
 }
 
-fn planned(file: &std::path::Path, args: &Args, context: Context) -> Result<Plan, Failure> {
-    if args.output == CiFormat::Github
-        && let Err(diagnostics) = pipeline_file::check(file, &args.inputs, false)?
-    {
-        let found = pipeline_file::found(&diagnostics);
-        print(&found.iter().map(|found| found.annotation() + "\n").collect::<String>())?;
-        return Err(Failure::invalid(&diagnostics));
-    }
-    let plan = pipeline_file::plan(file, &args.inputs, false, context.err)?;
-    refuse_clusters(&plan)?;
-    Ok(plan)
+async fn ready(file: &Path, args: &Args, context: Context) -> Result<Submission, Failure> {
+    let checked = pipeline_file::check(file, &args.inputs, false).await?;
+    let ready = match checked {
+        Err(all) if args.output == CiFormat::Github => {
+            let found = all.iter().flat_map(pipeline_file::found);
+            print(&found.map(|found| found.annotation() + "\n").collect::<String>())?;
+            return Err(Failure::invalid(pipeline_file::summary(&all)));
+        }
+        checked => pipeline_file::told(checked, context.err)?,
+    };
+    refuse_clusters(&ready.plan)?;
+    Ok(ready.into())
 }
 
-async fn begin(bus: &Bus, planned: Option<Plan>, args: &Args) -> Result<Submitted, Failure> {
-    let plan = match (planned, &args.from_run) {
-        (Some(plan), _) => plan,
-        (None, Some(earlier)) => again(bus, earlier).await?,
+async fn begin(bus: &Bus, ready: Option<Submission>, args: &Args) -> Result<Submitted, Failure> {
+    let submission = match (ready, &args.from_run) {
+        (Some(ready), _) => ready,
+        (None, Some(earlier)) => {
+            let plan = again(bus, earlier).await?;
+            refuse_clusters(&plan)?;
+            Submission::again(plan)
+        }
         (None, None) => return Err(Failure::usage("give a pipeline file, or `--from-run`")),
     };
-    submit(bus, plan, args.run_id.clone()).await
+    submit(bus, submission, args.run_id.clone()).await
 }
 
 /// An earlier run's plan, its bundles copied so that they live as long as the new run's log.
-async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
+pub(crate) async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
     let key = find::run(bus, Some(earlier)).await?;
     let subject = bus.subjects().slot(&key, &Family::Plan.slot(1));
     let entry = bus.get_one(&subject, soon()).await.map_err(unreadable)?;
@@ -123,10 +131,10 @@ async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
             .help("submit the pipeline file instead: `lockstep run FILE`"));
     };
     let mut plan = *plan;
-    refuse_clusters(&plan)?;
     for (name, workflow) in &mut plan.workflows {
         if let Some(digest) = &workflow.bundle {
-            let renewed = bus.renew_bundle(&key.pipeline, name, digest, now(), soon()).await;
+            let renewed =
+                bus.renew_bundle(&key.pipeline, name, digest, now(), in_good_time()).await;
             let renewed = renewed.or_exit(
                 Exit::Unavailable,
                 format!("cannot take over the bundle of {name} from {key}"),

@@ -7,11 +7,11 @@ use crate::{
     exit::Exit,
     failure::{Failure, Outcome},
     output::{CiFormat, Show, print, render, say},
-    pipeline_file::{self, FileArgs, Found, draw, found},
+    pipeline_file::{self, FileArgs, Found, draw, found, refused, summary},
     terminal::{Paint, Style},
 };
 
-/// Check a pipeline file without a server.
+/// Check a pipeline file and its manifests without a server or a cluster.
 ///
 /// Findings are drawn on standard error; the other shapes give them as data on standard output.
 /// Exits with 3 if something refuses the run.
@@ -53,11 +53,11 @@ impl Show for Validation {
     }
 }
 
-pub(crate) fn run(args: Args, context: Context) -> Outcome {
-    let checked = pipeline_file::check(&args.file.file, &args.file.inputs, false)?;
-    let (validation, diagnostics) = match &checked {
-        Ok(planned) => {
-            let plan = &planned.plan;
+pub(crate) async fn run(args: Args, context: Context) -> Outcome {
+    let checked = pipeline_file::check(&args.file.file, &args.file.inputs, false).await?;
+    let (validation, all) = match &checked {
+        Ok(ready) => {
+            let plan = &ready.plan;
             let summary = format!(
                 "{}: valid, {} workflows, {} barriers",
                 plan.pipeline,
@@ -69,30 +69,26 @@ pub(crate) fn run(args: Args, context: Context) -> Outcome {
                 pipeline: Some(plan.pipeline.to_string()),
                 digest: Some(plan.digest()),
                 summary,
-                findings: found(&planned.warnings),
+                findings: ready.warnings.iter().flat_map(found).collect(),
             };
-            (validation, &planned.warnings)
+            (validation, &ready.warnings)
         }
-        Err(diagnostics) => {
+        Err(all) => {
             let validation = Validation {
                 valid: false,
                 pipeline: None,
                 digest: None,
-                summary: diagnostics.to_string(),
-                findings: found(diagnostics),
+                summary: summary(all),
+                findings: all.iter().flat_map(found).collect(),
             };
-            (validation, diagnostics)
+            (validation, all)
         }
     };
     show(&validation, &args, context)?;
-    if !diagnostics.is_empty() && args.output == CiFormat::Text {
-        say(draw(diagnostics, context.err).trim_end());
+    if args.output == CiFormat::Text {
+        all.iter().for_each(|diagnostics| say(draw(diagnostics, context.err).trim_end()));
     }
-    if validation.valid {
-        return Ok(Exit::Done);
-    }
-    Err(Failure::invalid(&validation.summary)
-        .help("correct what is marked; docs/reference/error-codes.md explains every code"))
+    if validation.valid { Ok(Exit::Done) } else { Err(refused(all)) }
 }
 
 fn show(validation: &Validation, args: &Args, context: Context) -> Result<(), Failure> {

@@ -1,6 +1,7 @@
 //! The real program: what it prints, and the code that it ends with.
 
 mod dev;
+mod manifests;
 mod offline;
 mod online;
 mod parties;

@@ -132,7 +132,8 @@ fn a_graph_is_a_flowchart() {
 fn targets_without_agents_can_be_checked_but_not_run() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("k8s")).unwrap();
-    std::fs::write(folder.path().join("k8s/web.yaml"), "kind: Service\n").unwrap();
+    let service = "apiVersion: v1\nkind: Service\nmetadata: { name: web }\n";
+    std::fs::write(folder.path().join("k8s/web.yaml"), service).unwrap();
     let file = folder.path().join("pipeline.yaml");
     std::fs::write(&file, CLUSTER).unwrap();
     let file = file.to_str().unwrap();

@@ -80,6 +80,13 @@ pub(crate) fn lockstep(args: &[&str]) -> Ran {
     ran(program().args(args).stdin(Stdio::null()).output().expect("the program runs"))
 }
 
+/// One call in a folder with further variables.
+pub(crate) fn lockstep_in(folder: &Path, args: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let mut command = program();
+    command.args(args).envs(variables.iter().copied()).current_dir(folder);
+    ran(command.stdin(Stdio::null()).output().expect("the program runs"))
+}
+
 /// One call that reads standard input.
 pub(crate) fn lockstep_fed(args: &[&str], input: &[u8]) -> Ran {
     use std::io::Write;

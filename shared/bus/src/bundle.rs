@@ -269,8 +269,9 @@ impl Place<'_> {
     }
 }
 
-/// `<yyyymm>-<sha256 hex>`, with the month of `now` in UTC.
-fn digest_of(content: &[u8], now: Timestamp) -> String {
+/// The digest under which a bundle is stored: `<yyyymm>-<sha256 hex>`, with the month of `now` in
+/// UTC.
+pub fn digest_of(content: &[u8], now: Timestamp) -> String {
     let shown = now.to_string();
     let month: String = shown.chars().filter(char::is_ascii_digit).take(6).collect();
     format!("{month}-{}", hex(&Sha256::digest(content)))

@@ -15,7 +15,7 @@ use std::{
 
 use lockstep_agent::state::StateDirectory;
 use lockstep_bus::{Bus, Connection, DevServer};
-use lockstep_shared::{id::RunId, plan::Plan};
+use lockstep_shared::id::RunId;
 
 use self::{debts::Settle, parts::Parts};
 use crate::{
@@ -28,7 +28,7 @@ use crate::{
     output::{CiFormat, say},
     pipeline_file::{self, FileArgs, refuse_clusters},
     signals::Signals,
-    submit::submit,
+    submit::{Submission, submit},
     verbs::run::{Printer, conclude},
 };
 
@@ -65,15 +65,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
-    let plan = pipeline_file::plan(&args.file.file, &args.file.inputs, false, context.err)?;
-    refuse_clusters(&plan)?;
+    let file = &args.file;
+    let ready = pipeline_file::ready(&file.file, &file.inputs, false, context.err).await?;
+    refuse_clusters(&ready.plan)?;
     let workdir = workdir(&args.file.file)?;
     let state_dir = args.state_dir.clone().unwrap_or_else(|| workdir.join(STATE_FOLDER));
     let state = StateDirectory::open(&state_dir)
         .or_exit(Exit::Invalid, "the state directory cannot be used")?;
     let _alone = alone(&state_dir)?;
     keep_out_of_git(&state_dir);
-    let debts = debts::open(&state, &plan)?;
+    let debts = debts::open(&state, &ready.plan)?;
     if let (false, None) = (debts.is_empty(), args.settle) {
         return Err(debts::refuse(&debts, &args.file.file));
     }
@@ -88,7 +89,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         "nats-server at {url}, for this run only (`lockstep status -s {url}` works beside it)",
         url = server.url()
     ));
-    let world = World { plan, workdir, state, connection: server.connection() };
+    let world = World { submission: ready.into(), workdir, state, connection: server.connection() };
     let outcome = world.run(args, debts, &mut signals, context).await;
     end(server, outcome).await
 }
@@ -103,7 +104,7 @@ async fn end(mut server: DevServer, outcome: Outcome) -> Outcome {
 
 /// What one dev run works with.
 struct World {
-    plan: Plan,
+    submission: Submission,
     workdir: PathBuf,
     state: StateDirectory,
     connection: Connection,
@@ -118,7 +119,8 @@ impl World {
         context: Context,
     ) -> Outcome {
         let bus = connect_to(&self.connection, "dev").await?;
-        let mut parts = Parts::start(&self.connection, &self.plan, &self.state, &self.workdir);
+        let mut parts =
+            Parts::start(&self.connection, &self.submission.plan, &self.state, &self.workdir);
         let outcome = tokio::select! {
             outcome = self.work(&bus, args, debts, signals, context) => outcome,
             failure = parts.ended() => Err(failure),
@@ -149,7 +151,7 @@ impl World {
                 return Ok(settled);
             }
         }
-        let submitted = submit(bus, self.plan.clone(), args.run_id).await?;
+        let submitted = submit(bus, self.submission.clone(), args.run_id).await?;
         say(&format!("run {}", submitted.key));
         let printer = Printer::new(args.output, context);
         printer.begin(&submitted)?;
@@ -163,7 +165,7 @@ impl World {
             follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
                 .await?;
         // An agent settles its record once it has read its own last word; nobody leaves before.
-        let left = debts::left(&self.state, &self.plan, &followed.report).await?;
+        let left = debts::left(&self.state, &self.submission.plan, &followed.report).await?;
         // The log of this run ends with it: what is left is settled by the next dev run.
         followed.report.settlement = debts::instruction(&left, &args.file.file);
         conclude(&followed, args.output, context)?;
