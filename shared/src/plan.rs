@@ -143,7 +143,7 @@ pub struct Workflow {
     /// Names of the steps that `when` took out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waived_steps: Vec<String>,
-    /// The digest of its manifests and files, `<yyyymm>-<sha256 hex>`.
+    /// The digest of what its `deploy` steps apply, `<yyyymm>-<sha256 hex>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<String>,
 }

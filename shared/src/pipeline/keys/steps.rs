@@ -202,25 +202,25 @@ pub(crate) static DEPLOY: Table = table(
         key(
             "manifests",
             TEXT_OR_TEXTS,
-            "Files, folders and globs, relative to the pipeline file.",
+            "Files, folders and globs, relative to the pipeline file. A folder stands for the .yaml, .yml and .json files in it, without the folders in it.",
             "[\"k8s/backend\"]",
         ),
         key(
             "kustomize",
             Shape::Text,
-            "A folder rendered by `kubectl kustomize`.",
+            "A folder rendered by `kubectl kustomize` where `lockstep` runs.",
             "\"k8s/overlays/eu\"",
         ),
         key(
             "helm",
             Shape::Object(&HELM),
-            "A chart rendered by `helm template`.",
+            "A chart rendered by `helm template` where `lockstep` runs; its hooks are left out.",
             "{\"chart\":\"charts/web\",\"release\":\"web\"}",
         ),
         key(
             "images",
             Shape::TextMap,
-            "Image references by name, replaced as kustomize does.",
+            "Image references by name without tag and digest, replaced as kustomize does in every list of containers. A reference without tag and digest keeps those of the manifest.",
             "{\"web\":\"registry.example.com/web:${{ params.version }}\"}",
         ),
         key(
