@@ -123,13 +123,21 @@ pub(crate) async fn ready(
 pub(crate) fn told(checked: Checked, paint: Paint) -> Result<Ready, Failure> {
     match checked {
         Ok(ready) => {
-            ready.warnings.iter().for_each(|warnings| say(draw(warnings, paint).trim_end()));
+            tell(&ready.warnings, paint);
             Ok(ready)
         }
         Err(all) => {
-            all.iter().for_each(|diagnostics| say(draw(diagnostics, paint).trim_end()));
+            tell(&all, paint);
             Err(refused(&all))
         }
+    }
+}
+
+/// Draws findings on standard error, a blank line between the files that they are in.
+pub(crate) fn tell(all: &[Diagnostics], paint: Paint) {
+    let drawn: Vec<String> = all.iter().map(|one| draw(one, paint).trim_end().to_owned()).collect();
+    if !drawn.is_empty() {
+        say(&drawn.join("\n\n"));
     }
 }
 
@@ -139,12 +147,12 @@ pub(crate) fn plan_alone(file: &Path, inputs: &InputArgs, paint: Paint) -> Resul
     match check_alone(file, inputs, false)? {
         Ok(planned) => {
             if !planned.warnings.is_empty() {
-                say(draw(&planned.warnings, paint).trim_end());
+                tell(&[planned.warnings], paint);
             }
             Ok(planned.plan)
         }
         Err(diagnostics) => {
-            say(draw(&diagnostics, paint).trim_end());
+            tell(std::slice::from_ref(&diagnostics), paint);
             Err(refused(&[diagnostics]))
         }
     }
@@ -226,7 +234,7 @@ fn read(file: &Path) -> Result<String, Failure> {
 }
 
 /// The findings with their places in the file, for a person.
-pub(crate) fn draw(diagnostics: &Diagnostics, paint: Paint) -> String {
+fn draw(diagnostics: &Diagnostics, paint: Paint) -> String {
     let theme = if paint.0 { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let mut text = String::new();
     let handler = GraphicalReportHandler::new_themed(theme).with_links(false);

@@ -81,10 +81,10 @@ mod tests {
     use super::*;
 
     fn world() -> (tempfile::TempDir, Folder) {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir_all(folder.path().join("k8s/deep")).unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("k8s/deep")).expect("created");
         for file in ["k8s/b.yml", "k8s/a.yaml", "k8s/c.json", "k8s/README.md", "k8s/deep/d.yaml"] {
-            fs::write(folder.path().join(file), file).unwrap();
+            fs::write(folder.path().join(file), file).expect("written");
         }
         let of = Folder::of(&folder.path().join("pipeline.yaml"));
         (folder, of)
@@ -92,7 +92,7 @@ mod tests {
 
     fn paths(of: &Folder, paths: &[&str]) -> Vec<String> {
         let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
-        read(&paths, of).unwrap().into_iter().map(|text| text.path).collect()
+        read(&paths, of).expect("they are read").into_iter().map(|text| text.path).collect()
     }
 
     #[test]

@@ -33,10 +33,10 @@ struct World {
 impl World {
     async fn new() -> Self {
         let server = DevServer::start().await.expect("a server starts");
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("pipeline.yaml"), PIPELINE).unwrap();
-        fs::create_dir(folder.path().join("k8s")).unwrap();
-        fs::write(folder.path().join("k8s/a.yaml"), OBJECT).unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("pipeline.yaml"), PIPELINE).expect("written");
+        fs::create_dir(folder.path().join("k8s")).expect("created");
+        fs::write(folder.path().join("k8s/a.yaml"), OBJECT).expect("written");
         let world = Self { server, folder };
         let until = Instant::now() + LIMIT;
         world.bus().await.ensure_streams(&StreamOptions::dev(), until).await.expect("streams");
@@ -49,8 +49,8 @@ impl World {
 
     async fn ready(&self) -> Submission {
         let file = self.folder.path().join("pipeline.yaml");
-        let checked = pipeline_file::check(&file, &Default::default(), false).await.unwrap();
-        checked.expect("the pipeline is good").into()
+        let checked = pipeline_file::check(&file, &Default::default(), false).await;
+        checked.expect("the file is read").expect("the pipeline is good").into()
     }
 }
 

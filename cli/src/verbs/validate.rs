@@ -6,8 +6,8 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    output::{CiFormat, Show, print, render, say},
-    pipeline_file::{self, FileArgs, Found, draw, found, refused, summary},
+    output::{CiFormat, Show, print, render},
+    pipeline_file::{self, FileArgs, Found, found, refused, summary, tell},
     terminal::{Paint, Style},
 };
 
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     };
     show(&validation, &args, context)?;
     if args.output == CiFormat::Text {
-        all.iter().for_each(|diagnostics| say(draw(diagnostics, context.err).trim_end()));
+        tell(all, context.err);
     }
     if validation.valid { Ok(Exit::Done) } else { Err(refused(all)) }
 }

@@ -33,17 +33,17 @@ fn with_program(name: &str) -> String {
 
 /// A pipeline of one workflow with one `deploy` step, among these files.
 fn world(deploy: &str, files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let pipeline = format!(
         "apiVersion: lockstep.dev/v1alpha1\nkind: Pipeline\nmetadata: {{ name: shop }}\nspec:\n  \
          workflows:\n    - name: web\n      target: {{ kubernetes: {{ namespace: web }} }}\n      \
          steps:\n        - deploy: {{ {deploy} }}\n"
     );
-    fs::write(folder.path().join("pipeline.yaml"), pipeline).unwrap();
+    fs::write(folder.path().join("pipeline.yaml"), pipeline).expect("written");
     for (path, text) in files {
         let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("created");
+        fs::write(path, text).expect("written");
     }
     folder
 }
@@ -54,7 +54,7 @@ fn plan(folder: &TempDir, path: &str) -> Ran {
 
 /// The objects of the one step.
 fn objects(plan: &Value) -> Vec<&Value> {
-    let objects = plan["objects"]["web"]["0"].as_array().unwrap();
+    let objects = plan["objects"]["web"]["0"].as_array().expect("the step has objects");
     objects.iter().map(|manifest| &manifest["object"]).collect()
 }
 
@@ -86,14 +86,14 @@ fn read_by_kubectl(file: &Path, path: &str) -> Value {
         .env("PATH", path)
         .env("KUBECONFIG", "/nonexistent")
         .output()
-        .unwrap();
+        .expect("kubectl runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let objects = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
     let unmarked = objects.map(|object| {
-        let mut object = object.unwrap();
-        let metadata = object["metadata"].as_object_mut().unwrap();
-        let annotations = metadata["annotations"].as_object_mut().unwrap();
-        annotations.remove(MARK).unwrap();
+        let mut object = object.expect("kubectl prints JSON");
+        let metadata = object["metadata"].as_object_mut().expect("a map");
+        let annotations = metadata["annotations"].as_object_mut().expect("a map");
+        annotations.remove(MARK).expect("the mark is there");
         if annotations.is_empty() {
             metadata.remove("annotations");
         }
