@@ -231,6 +231,26 @@ async fn a_service_account_may_do_what_its_role_says_and_nothing_else() -> Resul
 }
 
 #[tokio::test]
+async fn a_drained_nodes_pods_come_back_on_another() -> Result<()> {
+    let cluster = Cluster::private().await?;
+    let namespace = cluster.namespace("drain").await?;
+    cluster.apply(&namespace, &deployment("web", "shop/web:1")).await?;
+    let object = ["deployment", "web", "-n", &namespace];
+    let available = |web: &Value| condition(web, "Available")?.then_some(());
+    cluster.sees("is available", &object, available).await?;
+    let first = pod(&cluster, &namespace, "web").await?;
+    cluster.add_node("another").await?;
+    let node = first["spec"]["nodeName"].as_str().context("it runs somewhere")?;
+    cluster.kubectl(&["drain", node, "--ignore-daemonsets", "--timeout=60s"]).await?;
+    until("a pod runs on the other node", SOON, || async {
+        let pod = pod(&cluster, &namespace, "web").await.map_err(|error| error.to_string())?;
+        let moved = pod["spec"]["nodeName"] == "another" && condition(&pod, "Ready") == Some(true);
+        if moved { Ok(()) } else { Err(pod["status"].to_string()) }
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_api_server_that_was_killed_comes_back_with_all_it_knew() -> Result<()> {
     let cluster = Cluster::private().await?;
     let namespace = cluster.namespace("outage").await?;

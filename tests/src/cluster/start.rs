@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::{
     Cluster, LABEL,
@@ -172,8 +172,18 @@ impl Cluster {
         .await?
     }
 
-    /// Makes a node that kwok plays, and waits until it is ready.
+    /// Starts kwok and gives it its first node.
     pub(super) async fn add_fake_node(&self, kwok: &[String], name: &str) -> Result<()> {
+        self.children().start(KWOK, kwok)?;
+        self.add_node(name).await
+    }
+
+    /// Makes one more fake node, and waits until it is ready: for tests that drain one.
+    ///
+    /// # Errors
+    /// If it cannot be made, or the cluster has a real node.
+    pub async fn add_node(&self, name: &str) -> Result<()> {
+        ensure!(self.relay.is_none(), "a cluster has a real node or fake ones");
         let mut node = serde_json::json!({
             "apiVersion": "v1",
             "kind": "Node",
@@ -188,7 +198,6 @@ impl Cluster {
         }
         let arguments = ["create", "-f", "-"];
         self.kubectl_as(&self.kubeconfig, &arguments, &node.to_string()).await?;
-        self.children().start(KWOK, kwok)?;
         self.seen("the fake node is ready", &["node", name], is_ready).await
     }
 }
