@@ -182,7 +182,7 @@ fn line_with<'a>(text: &'a str, words: &[&str]) -> Result<&'a str> {
 }
 
 #[tokio::test]
-async fn parity_01_02_shop_is_deployed_as_one_and_the_frontend_only_after_a_steady_backend()
+async fn parity_01_parity_02_shop_is_deployed_as_one_and_the_frontend_only_after_a_steady_backend()
 -> Result<()> {
     let stage = Stage::new("shop", &["backend_port", "frontend_port"])?;
     let commands = stage.commands()?;

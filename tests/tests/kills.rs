@@ -174,11 +174,11 @@ fn unsettled(world: &std::path::Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parity_15_16_17_kills_at_random_points_first_half() -> Result<()> {
+async fn parity_15_parity_16_parity_17_kills_at_random_points_first_half() -> Result<()> {
     run_under_kills(0, 25).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn parity_15_16_17_kills_at_random_points_second_half() -> Result<()> {
+async fn parity_15_parity_16_parity_17_kills_at_random_points_second_half() -> Result<()> {
     run_under_kills(1000, 25).await
 }

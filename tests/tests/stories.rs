@@ -116,3 +116,55 @@ spec:
     ensure!(waited >= 1500, "it waited {waited} ms only");
     Ok(())
 }
+
+#[tokio::test]
+async fn parity_23_a_failure_after_the_last_barrier_is_caught_by_the_commit_barrier() -> Result<()>
+{
+    let (told, text) = play(
+        4,
+        "
+spec:
+  barriers: { LAST: {} }
+  workflows:
+    - name: backend
+      target: { command: {} }
+      steps:
+        - run: { command: 'echo backend >> told', undo: 'echo backend undone >> told' }
+        - barrier: LAST
+    - name: frontend
+      target: { command: {} }
+      steps:
+        - barrier: LAST
+        - run: { name: deploy, command: 'sleep 1; echo frontend >> told; exit 9', undo: 'true' }
+",
+    )
+    .await?;
+    assert_eq!(told, ["backend", "frontend", "backend undone"], "{text}");
+    ensure!(text.contains("exit status 9"), "the backend is told nothing of the cause:\n{text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn parity_31_three_workflows_meet_in_whatever_order_they_are_declared() -> Result<()> {
+    let workflows = [
+        "
+    - name: a
+      target: { command: {} }
+      steps: [{ run: 'echo a >> told' }, { barrier: X }, { barrier: Y }]",
+        "
+    - name: b
+      target: { command: {} }
+      steps: [{ barrier: X }, { run: 'echo b >> told' }, { barrier: Y }]",
+        "
+    - name: c
+      target: { command: {} }
+      steps: [{ barrier: X }, { barrier: Y }, { run: 'echo c >> told' }]",
+    ];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let declared: String = order.iter().map(|number| workflows[*number]).collect();
+        let spec = format!("spec:\n  barriers: {{ X: {{}}, Y: {{}} }}\n  workflows:{declared}\n");
+        let (told, text) = play(0, &spec).await?;
+        assert_eq!(told, ["a", "b", "c"], "declared as {order:?}:\n{text}");
+    }
+    Ok(())
+}

@@ -150,7 +150,7 @@ async fn ctrl_c_aborts_where_that_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_abort_is_told_to_everybody_and_a_late_one_changes_nothing() {
+async fn parity_14_an_abort_is_told_to_everybody_and_a_late_one_changes_nothing() {
     let world = staffed().await;
     world.file("shop.yaml", &shop("touch backend.txt started; sleep 30", "true", ""));
     let runner = world.start(&["run", "shop.yaml", "--run-id", "r1"]);

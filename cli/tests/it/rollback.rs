@@ -28,7 +28,7 @@ async fn stuck() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_is_resumed_once_its_obstacle_is_gone() {
+async fn parity_21_a_rollback_is_resumed_once_its_obstacle_is_gone() {
     let world = stuck().await;
     std::fs::remove_file(world.folder.path().join("block")).unwrap();
     let args =
@@ -40,7 +40,7 @@ async fn a_rollback_is_resumed_once_its_obstacle_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_left_can_be_kept() {
+async fn parity_21_what_is_left_can_be_kept() {
     let world = stuck().await;
     let wrong = world.call(&["rollback", "accept", "r1", "-w", "bakend", "-r", "x"]).await.ended(2);
     assert!(wrong.err.contains("did you mean backend?"), "{}", wrong.err);

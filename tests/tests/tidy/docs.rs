@@ -177,14 +177,46 @@ fn every_acceptance_case_has_a_test_with_its_number() {
         .filter_map(|(number, _)| number.parse().ok())
         .collect();
     assert!(missing.len() >= 32, "the cases are no longer found in docs/parity.md");
-    for file in files().iter().filter(|file| file.ends_with(".rs")) {
-        for name in file.text.split("fn parity_").skip(1) {
-            let numbers = name.split('_').map_while(|part| part.parse::<u32>().ok());
-            for number in numbers {
-                missing.remove(&number);
-            }
-        }
-    }
+    let last = *missing.last().expect("there are cases");
+    let files = files();
+    let sources = files.iter().filter(|file| file.ends_with(".rs"));
+    let names: Vec<&str> = sources.flat_map(|file| cases_in(&file.text)).collect();
+    // Exactly what `cargo test parity_NN` would find.
+    missing
+        .retain(|number| !names.iter().any(|name| name.contains(&format!("parity_{number:02}"))));
     let missing: Vec<String> = missing.iter().map(|number| format!("case {number}")).collect();
     no_findings("cases of docs/parity.md without a test named `parity_NN_...`", &missing);
+    let badly: Vec<String> = names.iter().filter_map(|name| badly_named(name, last)).collect();
+    no_findings("tests that `cargo test parity_NN` does not find by their numbers", &badly);
+}
+
+/// The names of functions that carry the number of a case.
+fn cases_in(text: &str) -> Vec<&str> {
+    let named = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+    let word = |name: &&str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    named.filter(word).filter(|name| name.contains("parity_")).collect()
+}
+
+/// What is wrong with a name: every number has two digits, is a case, and has `parity_` before it.
+fn badly_named(name: &str, last: u32) -> Option<String> {
+    let good = name.split("parity_").skip(1).all(|rest| {
+        let mut parts = rest.split('_');
+        let number = parts.next().unwrap_or_default();
+        let is_case = number.parse().is_ok_and(|number: u32| (1..=last).contains(&number));
+        let more = parts.next().is_some_and(|part| part.len() == 2 && part.parse::<u32>().is_ok());
+        number.len() == 2 && is_case && !more
+    });
+    (!good).then(|| format!("{name}: write parity_NN_, and parity_NN_parity_MM_ for two cases"))
+}
+
+#[test]
+fn a_case_without_its_own_two_digits_is_found() {
+    let text =
+        concat!("fn parity_", "07_a() {}\n/// `fn parity_", "NN`\nfn other(parity: u32) {}\n");
+    assert_eq!(cases_in(text), ["parity_07_a"]);
+    assert_eq!(badly_named("parity_07_a_of_15_s", 34), None);
+    assert_eq!(badly_named("parity_15_parity_33_b", 34), None);
+    for bad in ["parity_7_a", "parity_15_33_b", "parity_35_c", "parity_x"] {
+        assert!(badly_named(bad, 34).is_some(), "{bad}");
+    }
 }

@@ -48,7 +48,7 @@ fn walk(folder: &Path, path: &str, files: &mut Vec<TextFile>) {
         let path = if path.is_empty() { name.clone() } else { format!("{path}/{name}") };
         if kind.is_dir() && !is_left_out(&name) {
             walk(&entry.path(), &path, files);
-        } else if kind.is_file() && name != "Cargo.lock" {
+        } else if kind.is_file() && name != "Cargo.lock" && name != ".git" {
             // A file that is no text has no words to judge.
             if let Ok(text) = fs::read_to_string(entry.path()) {
                 files.push(TextFile { path, text });

@@ -43,7 +43,7 @@ fn the_last_step_is_undone_first_and_the_residue_is_listed() {
 }
 
 #[test]
-fn parity_4_who_has_started_nothing_settles_and_writes_nothing() {
+fn parity_04_who_has_started_nothing_settles_and_writes_nothing() {
     let lines = [("backend", "@BE deploy"), ("frontend", "deploy @BE")];
     let plan = super::plans::plan(lockstep_shared::plan::OnFailure::RollbackAll, &lines);
     let mut world = World::ready(plan);

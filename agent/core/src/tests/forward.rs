@@ -9,7 +9,7 @@ use super::{
 use crate::{Ending, Event, Report, Standing};
 
 #[test]
-fn parity_1_the_reference_story_from_the_plan_to_closed() {
+fn parity_01_the_reference_story_from_the_plan_to_closed() {
     let mut world = World::new(reference());
     world.call(Event::Woke);
     world.expect(&["send workflow.backend.1 Joined", "act Prepare"]);

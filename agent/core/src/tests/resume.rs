@@ -88,7 +88,7 @@ fn abort(world: &mut World) {
 }
 
 #[test]
-fn parity_15_33_in_prepare() {
+fn parity_15_parity_33_in_prepare() {
     let at = || {
         let mut world = World::new(reference());
         world.ring();
@@ -101,7 +101,7 @@ fn parity_15_33_in_prepare() {
 }
 
 #[test]
-fn parity_15_33_between_the_undo_record_and_the_arrival() {
+fn parity_15_parity_33_between_the_undo_record_and_the_arrival() {
     let mut world = World::new(reference());
     world.ring();
     world.hold_appends = true;
@@ -114,7 +114,7 @@ fn parity_15_33_between_the_undo_record_and_the_arrival() {
 }
 
 #[test]
-fn parity_15_33_while_waiting_at_prepare() {
+fn parity_15_parity_33_while_waiting_at_prepare() {
     let at = || {
         let mut world = World::new(reference());
         world.ring();
@@ -125,7 +125,7 @@ fn parity_15_33_while_waiting_at_prepare() {
 }
 
 #[test]
-fn parity_15_33_while_waiting_at_a_barrier() {
+fn parity_15_parity_33_while_waiting_at_a_barrier() {
     both(parked, &[]);
     let released = || {
         let mut world = parked();
@@ -145,7 +145,7 @@ fn parity_15_33_while_waiting_at_a_barrier() {
 }
 
 #[test]
-fn parity_15_33_before_arriving() {
+fn parity_15_parity_33_before_arriving() {
     let mut world = World::running(reference());
     world.hold_appends = true;
     world.finish(0, 1);
@@ -161,35 +161,35 @@ fn parity_15_33_before_arriving() {
 }
 
 #[test]
-fn parity_15_33_in_the_middle_of_a_command() {
+fn parity_15_parity_33_in_the_middle_of_a_command() {
     // It counts as failed: at most once per StepStarted.
     both(|| World::running(reference()), &["send Failed 0", "send RollingBack", "act Undo 0"]);
 }
 
 #[test]
-fn parity_15_33_in_the_middle_of_a_command_with_attempts_left() {
+fn parity_15_parity_33_in_the_middle_of_a_command_with_attempts_left() {
     let at = || World::running(alone("deploy+1"));
     both(at, &["send StepStarted 0/2", "act Start 0/2"]);
 }
 
 #[test]
-fn parity_15_33_in_the_middle_of_an_idempotent_command() {
+fn parity_15_parity_33_in_the_middle_of_an_idempotent_command() {
     both(|| World::running(alone("deploy!")), &["act Start 0/1"]);
 }
 
 #[test]
-fn parity_15_33_in_the_middle_of_a_tolerated_command() {
+fn parity_15_parity_33_in_the_middle_of_a_tolerated_command() {
     let at = || World::running(alone("smoke~ @BE"));
     both(at, &["send StepFinished 0 ignored", "send barrier.BE.party.backend.1 Arrived"]);
 }
 
 #[test]
-fn parity_15_33_in_the_middle_of_a_verify() {
+fn parity_15_parity_33_in_the_middle_of_a_verify() {
     both(|| World::running(alone("verify")), &["act Start 0/1"]);
 }
 
 #[test]
-fn parity_15_33_in_a_wait() {
+fn parity_15_parity_33_in_a_wait() {
     let at = || {
         let mut world = World::ready(alone("wait"));
         world.let_pass(Span::seconds(40));
@@ -210,7 +210,7 @@ fn parity_15_33_in_a_wait() {
 }
 
 #[test]
-fn parity_15_33_between_a_step_started_and_its_mark() {
+fn parity_15_parity_33_between_a_step_started_and_its_mark() {
     let mut world = World::new(alone("deploy"));
     world.ring();
     world.prepared();
@@ -227,7 +227,7 @@ fn parity_15_33_between_a_step_started_and_its_mark() {
 }
 
 #[test]
-fn parity_15_33_after_a_release() {
+fn parity_15_parity_33_after_a_release() {
     let at = || {
         let mut world = World::ready(plan(
             OnFailure::RollbackAll,
@@ -243,7 +243,7 @@ fn parity_15_33_after_a_release() {
 }
 
 #[test]
-fn parity_15_33_at_the_commit_barrier() {
+fn parity_15_parity_33_at_the_commit_barrier() {
     let at = || {
         let mut world = World::running(plan(
             OnFailure::RollbackAll,
@@ -258,7 +258,7 @@ fn parity_15_33_at_the_commit_barrier() {
 }
 
 #[test]
-fn parity_15_33_after_the_verdict_and_before_finalizing() {
+fn parity_15_parity_33_after_the_verdict_and_before_finalizing() {
     let at = || {
         let mut world = World::running(alone("deploy"));
         world.finish(0, 1);
@@ -273,7 +273,7 @@ fn parity_15_33_after_the_verdict_and_before_finalizing() {
 }
 
 #[test]
-fn parity_15_33_while_finalizing() {
+fn parity_15_parity_33_while_finalizing() {
     let at = || {
         let mut world = World::running(alone("deploy"));
         world.finish(0, 1);
@@ -284,7 +284,7 @@ fn parity_15_33_while_finalizing() {
 }
 
 #[test]
-fn parity_15_33_after_finalized_and_before_the_undo_record_is_settled() {
+fn parity_15_parity_33_after_finalized_and_before_the_undo_record_is_settled() {
     let mut world = World::running(alone("deploy"));
     world.finish(0, 1);
     world.coordinate();
@@ -297,7 +297,7 @@ fn parity_15_33_after_finalized_and_before_the_undo_record_is_settled() {
 }
 
 #[test]
-fn parity_15_33_during_rollback() {
+fn parity_15_parity_33_during_rollback() {
     let at = || {
         let mut world = World::running(alone("one two three"));
         world.finish(0, 1);
@@ -315,7 +315,7 @@ fn parity_15_33_during_rollback() {
 }
 
 #[test]
-fn parity_15_33_during_rollback_before_any_verdict_the_next_one_waits_for_it() {
+fn parity_15_parity_33_during_rollback_before_any_verdict_the_next_one_waits_for_it() {
     let mut world = World::running(reference());
     world.break_down(0, 1);
     resume(&mut world);
@@ -326,7 +326,7 @@ fn parity_15_33_during_rollback_before_any_verdict_the_next_one_waits_for_it() {
 }
 
 #[test]
-fn parity_15_33_after_rolled_back() {
+fn parity_15_parity_33_after_rolled_back() {
     let mut world = World::running(alone("deploy"));
     world.break_down(0, 1);
     world.saves = false;
@@ -338,7 +338,7 @@ fn parity_15_33_after_rolled_back() {
 }
 
 #[test]
-fn parity_15_33_while_an_abort_was_decided_in_its_absence() {
+fn parity_15_parity_33_while_an_abort_was_decided_in_its_absence() {
     let mut world = World::running(others_done());
     world.finish(0, 1);
     world.restart();
@@ -348,7 +348,7 @@ fn parity_15_33_while_an_abort_was_decided_in_its_absence() {
 }
 
 #[test]
-fn parity_15_33_aborted_in_its_absence_before_it_started_anything() {
+fn parity_15_parity_33_aborted_in_its_absence_before_it_started_anything() {
     let mut world = World::new(reference());
     world.ring();
     world.prepared();

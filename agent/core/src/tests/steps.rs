@@ -43,7 +43,7 @@ fn a_tolerated_failure_is_noted_and_the_workflow_goes_on() {
 }
 
 #[test]
-fn parity_3_who_failed_says_so_at_once_and_undoes_without_waiting_for_a_coordinator() {
+fn parity_03_who_failed_says_so_at_once_and_undoes_without_waiting_for_a_coordinator() {
     let mut world = World::running(reference());
     world.break_down(0, 1);
     world.expect(&[
