@@ -15,6 +15,23 @@ const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Writes the value so that a reader, also after a power loss, finds the old or the new one.
 pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
+    let file = prepare(path, value)?;
+    file.persist(path).map_err(|e| StateError::io("write", path, e.error))?;
+    sync_folder(&folder_of(path))
+}
+
+/// Writes the value unless the file is there already: of several who try, one succeeds.
+pub(super) fn create<T: Serialize>(path: &Path, value: &T) -> Result<(), StateError> {
+    match prepare(path, value)?.persist_noclobber(path) {
+        Err(error) if error.error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StateError::io("create", path, error.error))
+        }
+        _ => sync_folder(&folder_of(path)),
+    }
+}
+
+/// A file beside the path that holds the value, on the disk.
+fn prepare<T: Serialize>(path: &Path, value: &T) -> Result<tempfile::NamedTempFile, StateError> {
     let folder = folder_of(path);
     super::create_folder(&folder)?;
     let failed = |e| StateError::io("write", path, e);
@@ -22,8 +39,7 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StateErr
     let text = serde_json::to_vec(value).map_err(|e| failed(e.into()))?;
     file.write_all(&text).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    sync_folder(&folder)
+    Ok(file)
 }
 
 /// Reads a value back; `None` if the file does not exist.
@@ -59,12 +75,17 @@ pub(super) fn forget(path: &Path) -> Result<(), StateError> {
     }
 }
 
-fn sync_folder(folder: &Path) -> Result<(), StateError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), StateError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|e| StateError::io("write", folder, e))
 }
 
-fn folder_of(path: &Path) -> PathBuf {
-    path.parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
+/// The folder that names it.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        Some(_) => PathBuf::from("."),
+        None => path.to_owned(),
+    }
 }

@@ -14,8 +14,8 @@ impl StateDirectory {
             None => {
                 // The end of it is random; the beginning is the time.
                 let id: String = uuid::Uuid::now_v7().simple().to_string().split_off(24);
-                atomic::write(&path, &id)?;
-                // Of two agents that start at once on a new folder the second to write wins.
+                atomic::create(&path, &id)?;
+                // Of agents that start at once on a new folder one made it, for all of them.
                 atomic::read(&path)?.unwrap_or(id)
             }
         };

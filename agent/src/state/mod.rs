@@ -68,10 +68,56 @@ impl StateDirectory {
     }
 }
 
+/// Creates a folder and those above it, so that they are there after a power loss too: a file is
+/// no safer than the way to it.
 fn create_folder(path: &Path) -> Result<(), StateError> {
+    let made: Vec<&Path> = missing(path);
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|e| StateError::io("create", path, e))
+        .map_err(|e| StateError::io("create", path, e))?;
+    // From the outermost in: each is named by the one above it.
+    made.into_iter().rev().try_for_each(|folder| atomic::sync_folder(&atomic::folder_of(folder)))
+}
+
+/// The folders on the way that are not there yet, innermost first.
+fn missing(path: &Path) -> Vec<&Path> {
+    let ancestors = path.ancestors().filter(|folder| !folder.as_os_str().is_empty());
+    ancestors.take_while(|folder| !folder.exists()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_folder_that_is_made_is_brought_to_the_disk_in_the_one_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        let made = [deep.clone(), folder.path().join("a/b"), folder.path().join("a")];
+        assert_eq!(missing(&deep), made.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+        create_folder(&deep).unwrap();
+        assert!(deep.is_dir() && missing(&deep).is_empty());
+        assert_eq!(missing(Path::new("no-such-folder/b")).len(), 2);
+        assert_eq!(atomic::folder_of(Path::new("no-such-folder")), Path::new("."));
+    }
+
+    #[test]
+    fn agents_that_start_at_once_on_a_new_folder_are_one_instance() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let root = folder.path().join("state");
+            let start = std::sync::Barrier::new(8);
+            let names: Vec<String> = std::thread::scope(|scope| {
+                let begin = || {
+                    start.wait();
+                    StateDirectory::open(&root).and_then(|state| state.instance()).unwrap()
+                };
+                let agents: Vec<_> = (0..8).map(|_| scope.spawn(begin)).collect();
+                agents.into_iter().map(|agent| agent.join().unwrap()).collect()
+            });
+            assert!(names.iter().all(|name| *name == names[0]), "{names:?}");
+        }
+    }
 }
