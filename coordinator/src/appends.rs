@@ -2,11 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use lockstep_bus::{AppendError, Appended as Written, Bus};
+use lockstep_bus::{AppendError, Appended as Written, Bus, Gate, Passage};
 use lockstep_coordinator_core::{Append, Appended, Event};
 use lockstep_shared::{codec, source::Source};
-use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinSet;
 
 use crate::clock::wall;
 
@@ -27,7 +26,7 @@ pub(crate) struct Appends {
     tasks: JoinSet<Event>,
     waiting: VecDeque<Append>,
     released: bool,
-    breaker: CancellationToken,
+    gate: Gate,
 }
 
 impl Appends {
@@ -39,7 +38,7 @@ impl Appends {
             tasks: JoinSet::new(),
             waiting: VecDeque::new(),
             released: false,
-            breaker: CancellationToken::new(),
+            gate: Gate::closed(bus),
         }
     }
 
@@ -52,12 +51,15 @@ impl Appends {
     /// Ends what is under way, as in doubt, and holds what comes.
     pub(crate) fn hold(&mut self) {
         self.released = false;
-        std::mem::take(&mut self.breaker).cancel();
+        self.gate.close();
+        self.gate.recall();
     }
 
-    /// The log is the one that was read.
-    pub(crate) fn release(&mut self) {
+    /// The log behind this connection is the one that was read. What goes out does so over that
+    /// connection alone, also before anybody has noticed that there is another one.
+    pub(crate) fn release(&mut self, generation: u64) {
         self.released = true;
+        self.gate.open(generation);
         self.begin_waiting();
     }
 
@@ -87,19 +89,24 @@ impl Appends {
     fn begin_waiting(&mut self) {
         while self.released && self.tasks.len() < AT_ONCE {
             let Some(append) = self.waiting.pop_front() else { return };
-            let breaker = self.breaker.clone();
-            self.tasks.spawn(write(self.bus.clone(), self.source.clone(), append, breaker));
+            let passage = self.gate.passage();
+            self.tasks.spawn(write(self.bus.clone(), self.source.clone(), append, passage));
         }
     }
 }
 
-async fn write(bus: Bus, source: Source, append: Append, breaker: CancellationToken) -> Event {
+async fn write(bus: Bus, source: Source, append: Append, mut passage: Passage) -> Event {
     let Append { key, slot, record } = append;
     let kind = record.kind();
     let outcome = match codec::encode(bus.subjects(), &key, &slot, &record, &source, wall(), None) {
         Ok(draft) => {
-            let until = Instant::now() + TRIED_FOR;
-            match breaker.run_until_cancelled(bus.append(&draft, until)).await {
+            let recalled = passage.recalled();
+            let answer = tokio::select! {
+                biased;
+                () = recalled => None,
+                answer = passage.append(&bus, &draft, TRIED_FOR) => answer,
+            };
+            match answer {
                 Some(Ok(Written::Stored(seq))) => {
                     tracing::info!(%key, %slot, kind, seq, "recorded");
                     Appended::Stored(seq)
@@ -157,13 +164,14 @@ mod tests {
     async fn what_was_decided_from_a_lost_log_is_never_stored() {
         let server = DevServer::start().await.unwrap();
         let bus = Bus::connect(&server.connection(), "test", LIMIT).await.unwrap();
-        let until = Instant::now() + LIMIT;
+        let until = tokio::time::Instant::now() + LIMIT;
         bus.ensure_streams(&StreamOptions::dev(), until).await.unwrap();
+        let generation = bus.link().borrow().generation;
         let mut appends = Appends::new(&bus, "c1");
         appends.send(append(Family::Admission.slot(1)));
         assert!(appends.under_way() == 0, "it went out before the log was read");
         appends.forget();
-        appends.release();
+        appends.release(generation);
         appends.send(append(Family::Admission.slot(2)));
         let Event::Appended { slot, outcome, .. } = appends.next().await else { panic!() };
         assert_eq!((slot.number, outcome), (2, Appended::Stored(1)));
@@ -174,5 +182,35 @@ mod tests {
         let stored = bus.read(&[bus.subjects().all_runs()], 0, until).await.unwrap().entries;
         let slots: Vec<u32> = stored.iter().map(|entry| entry.slot.number).collect();
         assert_eq!(slots, [2]);
+    }
+
+    #[tokio::test]
+    async fn nothing_goes_out_over_a_connection_that_nobody_has_noticed_yet() {
+        let mut server = DevServer::start().await.unwrap();
+        let bus = Bus::connect(&server.connection(), "test", LIMIT).await.unwrap();
+        let until = tokio::time::Instant::now() + LIMIT;
+        bus.ensure_streams(&StreamOptions::dev(), until).await.unwrap();
+        let mut appends = Appends::new(&bus, "c1");
+        let mut link = bus.link();
+        let before = link.borrow_and_update().generation;
+        appends.release(before);
+        server.kill();
+        link.wait_for(|link| !link.up).await.unwrap();
+        appends.send(append(Family::Admission.slot(1)));
+        server.restart().await.unwrap();
+        link.wait_for(|link| link.up && link.generation > before).await.unwrap();
+        // The reader has compared nothing behind the new connection, and the loop has not said so.
+        let draft = |slot: Slot| {
+            let Append { key, slot, record } = append(slot);
+            let source = Source::Coordinator("c2".to_owned());
+            codec::encode(bus.subjects(), &key, &slot, &record, &source, wall(), None).unwrap()
+        };
+        bus.append(&draft(Family::Admission.slot(2)), until).await.unwrap();
+        let read = bus.read(&[bus.subjects().all_runs()], 0, until).await.unwrap();
+        let slots: Vec<u32> = read.entries.iter().map(|entry| entry.slot.number).collect();
+        assert_eq!(slots, [2], "it was stored behind a connection that was not compared");
+        appends.hold();
+        let Event::Appended { slot, outcome, .. } = appends.next().await else { panic!() };
+        assert_eq!((slot.number, outcome), (1, Appended::InDoubt));
     }
 }

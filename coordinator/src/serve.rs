@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{FutureExt, future::BoxFuture};
 use lockstep_bus::{
     Bus,
     beat::{Beats, Heard as Word},
@@ -10,7 +11,7 @@ use lockstep_bus::{
     stream::StreamReports,
 };
 use lockstep_coordinator_core::{Coordinator, Decisions, Event, Level, Note};
-use lockstep_shared::time::Timestamp;
+use lockstep_shared::time::{Span, Timestamp};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -62,6 +63,8 @@ struct Shell {
     beats: Beats,
     /// Taken only while the core can answer them.
     questions: Option<Questions>,
+    /// Looking whether the operator changed how long the log keeps records.
+    looking: Option<BoxFuture<'static, Option<Span>>>,
     wake: Option<Timestamp>,
 }
 
@@ -72,6 +75,7 @@ enum Heard {
     CaughtUp(u64),
     Link(LinkChange),
     Question(Question),
+    Nothing,
 }
 
 impl Shell {
@@ -84,6 +88,7 @@ impl Shell {
             appends: Appends::new(bus, &options.instance),
             beats: bus.all_beats().await,
             questions: None,
+            looking: None,
             wake: None,
             bus: bus.clone(),
         }
@@ -95,6 +100,7 @@ impl Shell {
                 Heard::Event(event) => self.take(event).await,
                 Heard::CaughtUp(generation) => self.caught_up(generation).await,
                 Heard::Link(change) => self.take_link(change).await,
+                Heard::Nothing => {}
                 Heard::Question(question) => {
                     let runs = self.core.open_runs(&question.pipeline, &question.party);
                     if let Some(runs) = runs {
@@ -123,6 +129,9 @@ impl Shell {
                     }
                     Word::Deaf(denial) => Event::Deaf(denial.to_string()),
                 })),
+                max_age = pending_unless(&mut self.looking) => {
+                    Some(max_age.map_or(Heard::Nothing, |span| Heard::Event(Event::MaxAge(span))))
+                }
                 question = next_question(&mut self.questions) => question.map(Heard::Question),
                 () = sleep_until(&self.clock, self.wake) => Some(Heard::Event(Event::Woke)),
             }
@@ -142,17 +151,31 @@ impl Shell {
             }
             LinkChange::Remade => {
                 self.appends.hold();
+                self.look_at_age();
                 self.take(Event::Connected).await;
             }
             LinkChange::Overflowed => self.take(Event::Connected).await,
         }
     }
 
+    /// Servers are restarted when their settings are changed, and that is when it is looked again.
+    fn look_at_age(&mut self) {
+        let bus = self.bus.clone();
+        let look = async move {
+            let report = bus.log_report(Instant::now() + STREAMS_LIMIT).await;
+            report
+                .inspect_err(|error| tracing::warn!(%error, "cannot see how long records are kept"))
+                .ok()
+                .map(|report| report.max_age)
+        };
+        self.looking = Some(look.boxed());
+    }
+
     /// What was asked on an earlier connection may still wait to be taken: it says nothing of the
     /// log behind this one, and what is held stays held until somebody has looked there.
     async fn caught_up(&mut self, generation: u64) {
         if self.links.is_current(generation) {
-            self.appends.release();
+            self.appends.release(generation);
         } else {
             tracing::debug!(generation, "the log behind an earlier connection was read to its end");
         }
@@ -196,6 +219,17 @@ async fn next_question(questions: &mut Option<Questions>) -> Option<Question> {
     }
 }
 
+async fn pending_unless<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(running) => {
+            let done = running.await;
+            *future = None;
+            done
+        }
+        None => std::future::pending().await,
+    }
+}
+
 async fn sleep_until(clock: &Clock, wake: Option<Timestamp>) {
     match wake {
         Some(wake) => tokio::time::sleep(clock.until(wake)).await,
@@ -234,6 +268,26 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_new_connection_is_asked_how_long_records_are_kept() {
+        let server = DevServer::start().await.unwrap();
+        let bus = Bus::connect(&server.connection(), "test", LIMIT).await.unwrap();
+        let streams = StreamOptions::dev();
+        let options = Options { streams: streams.clone(), instance: "c1".to_owned() };
+        let reports = bus.ensure_streams(&streams, Instant::now() + LIMIT).await.unwrap();
+        let mut shell = Shell::new(&bus, &options, &reports).await;
+        shell.take_link(LinkChange::Remade).await;
+        let asked = async {
+            loop {
+                if let Heard::Event(Event::MaxAge(kept)) = shell.next().await.unwrap() {
+                    return kept;
+                }
+            }
+        };
+        let kept = tokio::time::timeout(LIMIT, asked).await.unwrap();
+        assert_eq!(kept, reports.log.max_age);
+    }
 
     #[tokio::test]
     async fn a_word_of_an_earlier_connection_releases_nothing() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::{future::BoxFuture, stream::FuturesUnordered};
 use lockstep_agent_core::{Append, Appended};
-use lockstep_bus::{AppendError, Appended as Held, Bus};
+use lockstep_bus::{AppendError, Appended as Held, Bus, Passage, pauses};
 use lockstep_shared::{
     codec::{Draft, TooLarge, encode},
     fold,
@@ -14,17 +14,12 @@ use lockstep_shared::{
     subject::Slot,
     time::Timestamp,
 };
-use tokio::time::Instant;
-
-use super::passage::Passage;
-
 /// How long one attempt goes on before it is said that it takes long.
 const ATTEMPT: Duration = Duration::from_secs(10);
 
-/// The pause after an attempt that the server refused, since somebody has to change something;
-/// doubled each time up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The first and the longest pause after an attempt that the server refused, since somebody has
+/// to change something.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// Appends under way.
 pub(super) type Appends = FuturesUnordered<BoxFuture<'static, (Slot, Appended)>>;
@@ -77,14 +72,9 @@ pub(super) async fn append(
 }
 
 async fn publish(bus: &Bus, slot: &Slot, draft: &Draft, mut passage: Passage) -> Appended {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = pauses(PAUSES.0, PAUSES.1);
     loop {
-        passage.opened().await;
-        let attempt = tokio::select! {
-            biased;
-            () = passage.closed() => continue,
-            attempt = bus.append(draft, Instant::now() + ATTEMPT) => attempt,
-        };
+        let Some(attempt) = passage.append(bus, draft, ATTEMPT).await else { continue };
         match attempt {
             Ok(Held::Stored(seq)) => return Appended::Stored(seq),
             Ok(Held::Taken(entry)) => return Appended::Taken(entry.seq),
@@ -93,8 +83,7 @@ async fn publish(bus: &Bus, slot: &Slot, draft: &Draft, mut passage: Passage) ->
             }
             Err(error) => {
                 tracing::error!(%slot, %error, "the log does not take a record; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(pauses.next().unwrap_or(PAUSES.1)).await;
             }
         }
     }

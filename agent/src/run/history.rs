@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
 use lockstep_agent_core::{Event, Reading};
-use lockstep_bus::{Bus, Continuity, Landmark, LogState, ReadError};
+use lockstep_bus::{Bus, Continuity, Gate, Landmark, LogState, ReadError};
 use lockstep_shared::{
     codec::Entry,
     id::{Sequence, WorkflowName},
     subject::Family,
 };
 use tokio::time::Instant;
-
-use super::passage::Gate;
 
 /// How long one comparison may take before it is begun anew.
 const LIMIT: Duration = Duration::from_secs(10);

@@ -10,7 +10,6 @@ mod carry;
 mod clock;
 mod history;
 mod next;
-mod passage;
 mod reading;
 mod save;
 mod setup;
@@ -21,7 +20,7 @@ mod windows;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use lockstep_agent_core::{Agent, Ending, Event, PlanFound, Standing, debt::Debt};
-use lockstep_bus::{Bell, Bus, ReadError, beat::Beats};
+use lockstep_bus::{Bell, Bus, Gate, ReadError, beat::Beats};
 use lockstep_shared::{
     id::{RunKey, WorkflowName},
     source::Source,
@@ -35,9 +34,7 @@ pub(crate) use board::Board;
 use board::Standings;
 pub(crate) use clock::Clock;
 
-use self::{
-    act::Acts, append::Pen, history::History, next::Happened, passage::Gate, reading::Reader,
-};
+use self::{act::Acts, append::Pen, history::History, next::Happened, reading::Reader};
 use crate::{
     command::{Question, permits},
     serve::Options,

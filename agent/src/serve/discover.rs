@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use lockstep_bus::{Bell, ReadError, Ring};
+use lockstep_bus::{Bell, ReadError, Ring, pauses};
 use lockstep_shared::{
     id::{PartyName, RunKey, WorkflowName},
     record::Record,
@@ -16,11 +16,16 @@ const ASK_EVERY: Duration = Duration::from_secs(30);
 
 /// How soon they are asked for again if nobody answered, and how slowly at last: an agent often
 /// starts together with its coordinator.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long an answer is waited for.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+type Pauses = Box<dyn Iterator<Item = Duration> + Send>;
+
+fn fresh() -> Pauses {
+    Box::new(pauses(PAUSES.0, PAUSES.1))
+}
 
 /// Finds the runs that one workflow is wanted for.
 pub(super) struct Discovery {
@@ -28,7 +33,7 @@ pub(super) struct Discovery {
     workflow: WorkflowName,
     bell: Bell,
     next_ask: Instant,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 /// What was found.
@@ -44,7 +49,7 @@ impl Discovery {
         let mut bell = base.bus.bell();
         let admissions = base.bus.subjects().admissions_of(&base.options.pipeline);
         bell.listen(&BTreeSet::from([admissions])).await;
-        Self { base, workflow, bell, next_ask: Instant::now(), pause: FIRST_PAUSE }
+        Self { base, workflow, bell, next_ask: Instant::now(), pauses: fresh() }
     }
 
     /// The next find. Cancel-safe but for an answer under way, which is asked for again.
@@ -63,7 +68,7 @@ impl Discovery {
                     }
                     Ring::Missed => {
                         self.next_ask = Instant::now();
-                        self.pause = FIRST_PAUSE;
+                        self.pauses = fresh();
                     }
                 },
                 () = tokio::time::sleep_until(self.next_ask) => {
@@ -71,14 +76,13 @@ impl Discovery {
                         self.next_ask = Instant::now() + ASK_EVERY;
                         return Ok(Found::Open(open));
                     }
-                    self.next_ask = Instant::now() + self.pause;
-                    self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+                    self.next_ask = Instant::now() + self.pauses.next().unwrap_or(PAUSES.1);
                 }
             }
         }
     }
 
-    async fn ask_open(&self) -> Result<Option<Vec<RunKey>>, ReadError> {
+    async fn ask_open(&mut self) -> Result<Option<Vec<RunKey>>, ReadError> {
         let pipeline = &self.base.options.pipeline;
         let party = PartyName::from(&self.workflow);
         let until = Instant::now() + ANSWER_LIMIT;

@@ -5,6 +5,7 @@ use lockstep_shared::{
     fold::Moment,
     id::{Epoch, RunKey, Sequence, WorkflowName},
     subject::Slot,
+    time::Span,
 };
 
 /// What happened since the last call.
@@ -56,6 +57,8 @@ pub enum Event {
         /// What became of it.
         outcome: Appended,
     },
+    /// How long the log keeps a record, which its operator may have changed.
+    MaxAge(Span),
     /// The log lost records: it is told again from its beginning. The text says how that shows.
     WentBack(String),
 }

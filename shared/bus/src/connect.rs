@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     inbox::Inbox,
     link::LinkWatcher,
+    pauses::pauses,
     settings::{Connection, Identity},
     unreadable::Unreadable,
 };
@@ -30,7 +31,10 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 /// How long one attempt to connect may take (PROTOCOL section 5).
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest pause between two attempts: a restarted server is found within a second.
+/// The first pause between two attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+
+/// The longest pause between two attempts, chance aside: a restarted server is found within a second.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many messages a subscription holds before it loses some; who loses some reads again.
@@ -228,8 +232,9 @@ async fn first_connect(
 ) -> Result<Client, ConnectError> {
     let started = Instant::now();
     let urls = connection.shown_urls();
-    let mut pause = Duration::from_millis(50);
+    let mut pauses = pauses(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
+        let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
         let source = match options.clone().connect(&connection.urls[..]).await {
             Ok(client) => return Ok(client),
             Err(source) => source,
@@ -246,7 +251,6 @@ async fn first_connect(
             _ => {
                 tracing::info!(urls, error = %source, "NATS does not answer yet; trying again");
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
@@ -328,11 +332,13 @@ fn with_address_identity(options: ConnectOptions, urls: &[String]) -> ConnectOpt
     options
 }
 
-/// Doubles from nothing to [`LONGEST_PAUSE`], so that a restarted server is soon found.
+/// None before the first attempt, so that a restarted server is soon found.
 fn pause_before(attempt: usize) -> Duration {
-    match u32::try_from(attempt) {
-        Ok(0 | 1) => Duration::ZERO,
-        Ok(attempt) => Duration::from_millis(5 << attempt.min(8)).min(LONGEST_PAUSE),
-        Err(_) => LONGEST_PAUSE,
+    match attempt.checked_sub(2) {
+        None => Duration::ZERO,
+        // Beyond that all are the longest.
+        Some(earlier) => {
+            pauses(FIRST_PAUSE, LONGEST_PAUSE).nth(earlier.min(8)).unwrap_or(LONGEST_PAUSE)
+        }
     }
 }

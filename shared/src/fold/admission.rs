@@ -119,6 +119,11 @@ impl PipelineFold {
         Self { max_age, runs: BTreeMap::new(), places: BTreeMap::new() }
     }
 
+    /// The log keeps records for another time from now on.
+    pub fn keep_for(&mut self, max_age: Span) {
+        self.max_age = max_age;
+    }
+
     /// A plan stands there; what it says was not read.
     pub fn heading(&mut self, run: &RunId, at: Moment) {
         self.place(run, at);

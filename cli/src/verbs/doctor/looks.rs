@@ -168,8 +168,11 @@ fn look_at_stream(stream: &StreamReport) -> Vec<Look> {
     let mut looks = vec![Look::ok(
         "stream",
         format!(
-            "{}: {} records, {} replicas, kept for {}",
-            stream.name, stream.messages, stream.replicas, stream.max_age
+            "{}: {} records, {} replicas, kept {}",
+            stream.name,
+            stream.messages,
+            stream.replicas,
+            kept(stream.max_age)
         ),
     )];
     for warning in &stream.warnings {
@@ -189,6 +192,10 @@ fn look_at_stream(stream: &StreamReport) -> Vec<Look> {
         Look::ok("fill", found)
     });
     looks
+}
+
+fn kept(max_age: Span) -> String {
+    if max_age == Span(u64::MAX) { "for ever".to_owned() } else { format!("for {max_age}") }
 }
 
 /// By a consumer.
@@ -290,6 +297,12 @@ fn look_at_refusals(bus: &Bus) -> Option<Look> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn records_without_an_age_limit_are_kept_for_ever() {
+        assert_eq!(kept(Span(u64::MAX)), "for ever");
+        assert_eq!(kept(Span::minutes(60 * 72)), "for 72h");
+    }
 
     #[test]
     fn a_clock_is_judged_by_question_and_answer() {

@@ -83,6 +83,7 @@ impl Coordinator {
             Event::Appended { key, slot, outcome } => {
                 self.answered(&key, &slot, outcome, now, &mut decisions);
             }
+            Event::MaxAge(max_age) => self.keep_for(max_age),
             Event::WentBack(why) => self.begin_anew(&why, &mut decisions),
         }
         decisions.wake = self.next_wake(now);
@@ -116,6 +117,12 @@ impl Coordinator {
         let mut found: Vec<_> = runs.map(|(key, run)| (run.fold.planned(), &key.run)).collect();
         found.sort();
         self.can_answer().then(|| found.into_iter().map(|(_, run)| run.clone()).collect())
+    }
+
+    /// Only what is decided from now on goes by it: a record stands whatever it went by.
+    fn keep_for(&mut self, max_age: Span) {
+        self.max_age = max_age;
+        self.pipelines.values_mut().for_each(|pipeline| pipeline.keep_for(max_age));
     }
 
     fn can_answer(&self) -> bool {

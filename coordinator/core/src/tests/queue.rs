@@ -1,9 +1,9 @@
 //! One run of a pipeline at a time.
 
-use lockstep_shared::plan::Concurrency;
+use lockstep_shared::{fold::Admission, plan::Concurrency, time::Span};
 
 use super::support::*;
-use crate::Level;
+use crate::{Event, Level};
 
 fn one() -> lockstep_shared::plan::Plan {
     plan(&[("a", "t")])
@@ -52,6 +52,19 @@ fn a_queued_run_that_is_cancelled_is_refused_at_once_and_the_next_one_moves_up()
     bench.settle();
     bench.finalized("r1", "a");
     assert_eq!(bench.settle().last().unwrap(), "r3 admission.1 Admitted");
+}
+
+#[test]
+fn an_age_limit_that_the_operator_changed_holds_from_then_on() {
+    let mut bench = Bench::prepared(one());
+    bench.plan("r2", one());
+    bench.settle();
+    bench.log.now = bench.log.now.after(Span::minutes(15 * 24 * 60));
+    bench.tell(Event::MaxAge(Span::minutes(60 * 24 * 60)));
+    bench.finish("r1");
+    let sent = bench.settle();
+    let admission = bench.fold("r2").admission();
+    assert!(matches!(admission, Admission::Admitted(_)), "{admission:?} {sent:?}");
 }
 
 #[test]

@@ -40,6 +40,9 @@ const BUILD_WITHIN: Duration = Duration::from_secs(10);
 /// The pause after a consumer could not be made.
 const AFTER_TROUBLE: Duration = Duration::from_millis(500);
 
+/// The pause before a connection is tried again that will end at the same record.
+const AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
 /// What a follower reports, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Follow {
@@ -164,8 +167,17 @@ impl FollowTask {
             if !self.wait_until_up().await {
                 return;
             }
-            if fruitless >= SUSPICIOUS {
-                self.step_over().await;
+            if fruitless >= SUSPICIOUS
+                && let Err(why) = self.step_over().await
+            {
+                // Told as what it is, and not again by what follows from it.
+                if told.as_ref() != Some(&why) {
+                    told = Some(why.clone());
+                    if !self.report(Follow::Trouble { why }).await {
+                        return;
+                    }
+                }
+                tokio::time::sleep(AFTER_REFUSAL).await;
             }
             let before = self.place();
             let end = self.follow_once(lost.take()).await;
@@ -177,7 +189,9 @@ impl FollowTask {
                 End::Lost(why) => {
                     tracing::debug!(why, "the consumer is lost; making another");
                     lost = Some(why);
-                    told = None;
+                    if !in_vain {
+                        told = None;
+                    }
                 }
                 End::Trouble(why) => {
                     // Said once, not at every attempt.

@@ -14,12 +14,15 @@ use crate::{connect::Bus, unreadable};
 impl FollowTask {
     /// Reports the next record by the other way. Harmless if it was never the culprit: it is
     /// judged as always.
-    pub(super) async fn step_over(&mut self) {
+    ///
+    /// # Errors
+    /// What must be done to look at it by the other way.
+    pub(super) async fn step_over(&mut self) -> Result<(), String> {
         let position = self.applied.load(std::sync::atomic::Ordering::Acquire);
         let until = Instant::now() + BUILD_WITHIN;
         let mut next: Option<RawMessage> = None;
         for filter in &self.filters {
-            let found = self.fetch_next(filter, position + 1, until).await;
+            let found = self.fetch_next(filter, position + 1, until).await?;
             if let Some(found) = found
                 && next.as_ref().is_none_or(|next| found.seq < next.seq)
             {
@@ -38,11 +41,24 @@ impl FollowTask {
             self.apply(next).await;
             self.landmark = landmark;
         }
+        Ok(())
     }
 
-    async fn fetch_next(&self, filter: &str, from: Sequence, until: Instant) -> Option<RawMessage> {
+    async fn fetch_next(
+        &self,
+        filter: &str,
+        from: Sequence,
+        until: Instant,
+    ) -> Result<Option<RawMessage>, String> {
         let question = json!({ "seq": from, "next_by_subj": filter });
-        fetch(&self.bus, &question, until).await.ok().flatten()
+        let found = fetch(&self.bus, &question, until).await;
+        found.map_err(|error| {
+            format!(
+                "connections end behind #{}, perhaps at a record with malformed headers, and it \
+                 cannot be looked at by another way: {error}",
+                from - 1
+            )
+        })
     }
 }
 

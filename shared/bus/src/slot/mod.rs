@@ -6,7 +6,6 @@ mod attempts;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use lockstep_shared::{codec::RawMessage, id::Sequence};
 use tokio::time::Instant;
@@ -19,6 +18,7 @@ use crate::{
     append::AppendError,
     connect::Bus,
     inbox::AskError,
+    pauses::pauses,
     reading::{Query, ReadError},
     wire,
 };
@@ -62,7 +62,7 @@ impl Bus {
     ) -> Result<Holds, AppendError> {
         let mut message_id = write.event.to_owned();
         let mut attempts = Attempts::default();
-        let mut pauses = pauses();
+        let mut pauses = pauses(PAUSES.0, PAUSES.1);
         loop {
             match self.publish_once(write, &message_id, until).await {
                 Ok(Answer::Stored(seq)) => return Ok(Holds::Ours(seq)),
@@ -175,15 +175,6 @@ fn judged(stored: RawMessage, ours: impl Fn(&RawMessage) -> bool) -> Holds {
     if ours(&stored) { Holds::Ours(stored.seq) } else { Holds::Other(stored) }
 }
 
-fn pauses() -> impl Iterator<Item = Duration> {
-    ExponentialBuilder::default()
-        .with_min_delay(PAUSES.0)
-        .with_max_delay(PAUSES.1)
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
 fn headers(write: &SlotWrite<'_>, message_id: &str) -> Result<HeaderMap, AskError> {
     let mut headers = HeaderMap::new();
     let id = (wire::MESSAGE_ID, message_id);
@@ -195,17 +186,4 @@ fn headers(write: &SlotWrite<'_>, message_id: &str) -> Result<HeaderMap, AskErro
         headers.append(name, value);
     }
     Ok(headers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_from_50_ms_to_about_a_second() {
-        let pauses: Vec<Duration> = pauses().take(20).collect();
-        assert!(pauses[0] >= PAUSES.0 && pauses[0] <= PAUSES.0 * 2);
-        assert!(pauses.iter().all(|pause| *pause <= PAUSES.1 * 2));
-        assert!(pauses[19] >= PAUSES.1);
-    }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
-use lockstep_shared::{id::Sequence, time::Span};
+use lockstep_shared::id::Sequence;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -87,7 +87,7 @@ impl StreamInfo {
             messages: self.state.messages,
             bytes: self.state.bytes,
             max_bytes: number("max_bytes"),
-            max_age: Span(number("max_age") / 1_000_000),
+            max_age: config::max_age(&self.config),
             replicas: usize::try_from(number("num_replicas")).unwrap_or(usize::MAX),
             warnings: config::warnings(name, &self.config),
         }

@@ -98,6 +98,14 @@ pub(super) fn compare(subjects: &Subjects, stream: &str, found: &Value) -> Vec<D
     differences
 }
 
+/// How long a stream keeps a message; a server writes "without limit" as zero.
+pub(super) fn max_age(config: &Value) -> Span {
+    match config.get("max_age").and_then(Value::as_u64).unwrap_or(0) {
+        0 => Span(u64::MAX),
+        nanos => Span(nanos / 1_000_000),
+    }
+}
+
 /// What a server may leave out counts as left out, at every depth.
 fn without_defaults(value: &Value) -> Value {
     let is_default =
@@ -185,6 +193,17 @@ mod tests {
         found["max_bytes"] = json!(-1);
         found["max_age"] = json!(60_000_000_000_u64);
         assert_eq!(fields(STREAM, &found), ["max_bytes", "max_age"]);
+    }
+
+    #[test]
+    fn a_stream_without_an_age_limit_has_room_for_every_plan() {
+        let mut found = config(STREAM);
+        assert_eq!(max_age(&found), LOG_AGE);
+        found["max_age"] = json!(0);
+        let kept = max_age(&found);
+        let timeouts = lockstep_shared::plan::Timeouts::default();
+        assert!(lockstep_shared::check::retention(&timeouts, kept).is_ok());
+        assert_eq!(Span(kept.0 / 3), Span(u64::MAX / 3), "no run waits for its turn too long");
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub struct StreamReport {
     pub bytes: u64,
     /// How many bytes it may hold.
     pub max_bytes: u64,
-    /// How long it keeps a message; zero is for ever.
+    /// How long it keeps a message; the longest span there is means for ever.
     pub max_age: Span,
     /// How many servers keep each message.
     pub replicas: usize,

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
-use lockstep_bus::{AppendError, Appended, Bus, DevServer, ReadError, Ring};
+use lockstep_bus::{
+    AppendError, Appended, Bus, DevServer, ReadError, Ring,
+    beat::{Beat, Heard},
+};
 use lockstep_shared::{subject::Family, time::Timestamp};
 use tokio::time::Instant;
 
@@ -22,6 +25,7 @@ accounts {
       { service: "$JS.API.STREAM.MSG.GET.LOCKSTEP", accounts: [TEAM] }
       { service: "lockstep.run.shop.*.request.*", accounts: [TEAM] }
       { service: "lockstep.bundle.shop.backend.>", accounts: [TEAM] }
+      { service: "lockstep.beat.shop.*.backend", accounts: [TEAM] }
       { stream: "lockstep.live.run.shop.>", accounts: [TEAM] }
     ]
   }
@@ -34,6 +38,7 @@ accounts {
       { service: { account: HUB, subject: "$JS.API.STREAM.MSG.GET.LOCKSTEP" }, to: "lockstep.api.STREAM.MSG.GET.LOCKSTEP" }
       { service: { account: HUB, subject: "lockstep.run.shop.*.request.*" } }
       { service: { account: HUB, subject: "lockstep.bundle.shop.backend.>" } }
+      { service: { account: HUB, subject: "lockstep.beat.shop.*.backend" } }
       { stream: { account: HUB, subject: "lockstep.live.run.shop.>" } }
     ]
   }
@@ -123,6 +128,48 @@ async fn it_writes_and_reads_its_own_bundles_and_no_others() -> Result<()> {
     let secret = world.hub.put_bundle(&pipeline, &other, b"secret", Timestamp(0), limit()).await?;
     let until = Instant::now() + std::time::Duration::from_secs(2);
     assert!(world.agent.get_bundle(&pipeline, &other, &secret, until).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn its_beats_are_heard_by_a_spare_of_its_account_and_by_coordinators() -> Result<()> {
+    let world = two_accounts().await?;
+    let spare = Bus::connect(&as_user(&world.server, "agent"), "spare", LIMIT).await?;
+    let workflow = "backend".parse()?;
+    let beat = Beat { epoch: 1, step: None, progress: "preparing".to_owned() };
+    let beats = [
+        spare.beats_of(&key("r1"), &workflow).await,
+        world.hub.all_beats().await,
+        world.hub.beats_of_run(&key("r1")).await,
+    ];
+    for mut listener in beats {
+        // The subscription may still be on its way when the first one is sent.
+        let mut again = tokio::time::interval(std::time::Duration::from_millis(50));
+        let heard = loop {
+            tokio::select! {
+                heard = in_time("a beat", listener.next()) => break heard?,
+                _ = again.tick() => world.agent.beat(&key("r1"), &workflow, &beat).await,
+            }
+        };
+        assert_eq!(heard, Some(Heard::Beat(key("r1"), workflow.clone(), beat.clone())));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_may_not_hear_beats_is_told_so_again_and_again() -> Result<()> {
+    let server = DevServer::with_config(
+        r#"accounts { A { users: [
+            { user: u, password: pw, permissions: { subscribe: ["_INBOX.>"] } } ] } }"#,
+    )
+    .await?;
+    let bus = Bus::connect(&as_user(&server, "u"), "u", LIMIT).await?;
+    let mut beats = bus.beats_of(&key("r1"), &"backend".parse()?).await;
+    for _ in 0..2 {
+        let heard = in_time("the refusal", beats.next()).await?;
+        let Some(Heard::Deaf(denial)) = heard else { anyhow::bail!("{heard:?}") };
+        assert!(denial.to_string().contains("subscribe to lockstep.beat.shop.r1.backend"));
+    }
     Ok(())
 }
 

@@ -248,3 +248,31 @@ async fn who_may_not_look_at_malformed_headers_is_told_the_subject_and_what_to_p
     assert!(error.contains(&bad) && error.contains("STREAM.MSG.GET.LOCKSTEP"), "{error}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_follower_that_may_not_look_at_malformed_headers_says_what_to_permit() -> Result<()> {
+    let server = DevServer::with_config(
+        r#"accounts { A { jetstream: enabled, users: [
+            { user: admin, password: pw },
+            { user: viewer, password: pw, permissions: { publish: [
+                "$JS.API.STREAM.INFO.LOCKSTEP", "$JS.API.DIRECT.GET.LOCKSTEP",
+                "$JS.API.CONSUMER.>", "$JS.FC.>"] } } ] } }"#,
+    )
+    .await?;
+    let admin = Bus::connect(&as_user(&server, "admin"), "admin", LIMIT).await?;
+    admin.ensure_streams(&small_streams(), limit()).await?;
+    admin.append(&verdict(&admin, "r1", 1), limit()).await?;
+    let bad = verdict(&admin, "r1", 2).subject;
+    publish_as(server.url(), "admin", &bad, MALFORMED[0], "{}").await?;
+    let viewer = Bus::connect(&as_user(&server, "viewer"), "viewer", LIMIT).await?;
+    let mut follower = viewer.follow(vec![viewer.subjects().run(&key("r1"))], 1);
+    loop {
+        match in_time("the follower", follower.next()).await?.context("it goes on")? {
+            Follow::Trouble { why } if why.contains("STREAM.MSG.GET.LOCKSTEP") => {
+                anyhow::ensure!(why.contains("#1"), "{why}");
+                return Ok(());
+            }
+            other => anyhow::ensure!(!matches!(other, Follow::LogWentBack { .. }), "{other:?}"),
+        }
+    }
+}

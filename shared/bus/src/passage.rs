@@ -1,12 +1,20 @@
 //! Whether an append may be published: only on a connection over which the log was compared with
-//! what was known of it, and only until it is recalled (PROTOCOL section 5).
+//! what was known of it, and only until it is recalled (PROTOCOL section 5). What was meant for one
+//! log must not be stored in an older one that was restored.
 
-use lockstep_bus::{Bus, Link};
-use tokio::sync::watch;
+use std::time::Duration;
+
+use lockstep_shared::codec::Draft;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use crate::{
+    append::{AppendError, Appended},
+    connect::{Bus, Link},
+};
+
 /// What the loop says of its appends; each append has a [`Passage`] of it.
-pub(super) struct Gate {
+pub struct Gate {
     link: watch::Receiver<Link>,
     /// The connection over which the log was last compared; 0 while that is not known.
     compared: watch::Sender<u64>,
@@ -14,7 +22,7 @@ pub(super) struct Gate {
 }
 
 /// One append's way to the log.
-pub(super) struct Passage {
+pub struct Passage {
     link: watch::Receiver<Link>,
     compared: watch::Receiver<u64>,
     recall: CancellationToken,
@@ -22,33 +30,41 @@ pub(super) struct Passage {
 
 impl Gate {
     /// Open for the connection that stands when what is known of the log is first asked for.
-    pub(super) fn new(bus: &Bus) -> Self {
+    pub fn new(bus: &Bus) -> Self {
         let link = bus.link();
         let generation = link.borrow().generation;
         Self { link, compared: watch::Sender::new(generation), recall: CancellationToken::new() }
     }
 
+    /// Closed until somebody has read the log.
+    pub fn closed(bus: &Bus) -> Self {
+        let gate = Self::new(bus);
+        gate.close();
+        gate
+    }
+
     /// The connection that stands now, or stood last.
-    pub(super) fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.link.borrow().generation
     }
 
     /// Nothing passes until it is opened.
-    pub(super) fn close(&self) {
+    pub fn close(&self) {
         self.compared.send_replace(0);
     }
 
     /// Lets appends pass for as long as this connection stands.
-    pub(super) fn open(&self, generation: u64) {
+    pub fn open(&self, generation: u64) {
         self.compared.send_replace(generation);
     }
 
     /// Gives up every append that has not ended.
-    pub(super) fn recall(&mut self) {
+    pub fn recall(&mut self) {
         std::mem::take(&mut self.recall).cancel();
     }
 
-    pub(super) fn passage(&self) -> Passage {
+    /// A way for one append.
+    pub fn passage(&self) -> Passage {
         Passage {
             link: self.link.clone(),
             compared: self.compared.subscribe(),
@@ -59,19 +75,34 @@ impl Gate {
 
 impl Passage {
     /// Ends once the append is recalled.
-    pub(super) fn recalled(&self) -> impl Future<Output = ()> + 'static {
+    pub fn recalled(&self) -> impl Future<Output = ()> + 'static {
         self.recall.clone().cancelled_owned()
     }
 
-    /// Ends once it may be published.
-    pub(super) async fn opened(&mut self) {
+    /// Appends once that may be, for at most `limit` from then on. `None` if it ceased to be
+    /// permitted meanwhile: it is in doubt.
+    pub async fn append(
+        &mut self,
+        bus: &Bus,
+        draft: &Draft,
+        limit: Duration,
+    ) -> Option<Result<Appended, AppendError>> {
+        self.opened().await;
+        tokio::select! {
+            // Looked at before each attempt to go on.
+            biased;
+            () = self.closed() => None,
+            answer = bus.append(draft, Instant::now() + limit) => Some(answer),
+        }
+    }
+
+    async fn opened(&mut self) {
         while !self.is_open() {
             self.changed().await;
         }
     }
 
-    /// Ends once it may not be published any more.
-    pub(super) async fn closed(&mut self) {
+    async fn closed(&mut self) {
         while self.is_open() {
             self.changed().await;
         }
