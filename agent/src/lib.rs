@@ -12,7 +12,9 @@ mod serve;
 pub mod state;
 pub mod verify;
 
-pub use serve::{AgentArgs, AgentError, DEGRADE_GRACE, Options, OptionsError, RunEnd, run, serve};
+pub use serve::{
+    AgentArgs, AgentError, DEGRADE_GRACE, Options, OptionsError, RunEnd, VERSION, run, serve,
+};
 
 /// An error with all that caused it, in one line.
 fn error_text(error: &dyn std::error::Error) -> String {

@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::{AgentArgs, Options, run, serve};
+use crate::{AgentArgs, Options, VERSION, run, serve};
 
 /// How long a first connection is tried for before the agent gives up and says why.
 const CONNECT_LIMIT: Duration = Duration::from_secs(30);
@@ -104,6 +104,11 @@ enum Verb {
 
 /// Runs the program with the arguments of its process.
 pub fn main() -> ExitCode {
+    main_of_build(VERSION)
+}
+
+/// The same, as the build of this version.
+pub fn main_of_build(version: &'static str) -> ExitCode {
     let program = Program::parse();
     start_logging(program.log_format);
     // One thread, and few for what blocks: hundreds of agents may share a machine.
@@ -112,7 +117,7 @@ pub fn main() -> ExitCode {
         .max_blocking_threads(MAX_BLOCKING_THREADS)
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(until_ended(program)),
+        Ok(runtime) => runtime.block_on(until_ended(program, version)),
         Err(error) => fail(Code::Internal, &error.into()),
     }
 }
@@ -130,13 +135,13 @@ fn start_logging(format: LogFormat) {
     }
 }
 
-async fn until_ended(program: Program) -> ExitCode {
+async fn until_ended(program: Program, version: &str) -> ExitCode {
     let shutdown = CancellationToken::new();
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => return fail(Code::Internal, &error.into()),
     };
-    let working = work(program, shutdown.clone());
+    let working = work(program, version, shutdown.clone());
     tokio::pin!(working);
     let (signal, ended) = tokio::select! {
         ended = &mut working => (None, ended),
@@ -157,7 +162,7 @@ async fn until_ended(program: Program) -> ExitCode {
     }
 }
 
-async fn work(program: Program, shutdown: CancellationToken) -> Result<u8, Failure> {
+async fn work(program: Program, version: &str, shutdown: CancellationToken) -> Result<u8, Failure> {
     let connection = Connection::resolve(&program.connection)
         .context("the NATS settings make no connection")
         .or_exit(Code::Invalid)?;
@@ -169,16 +174,16 @@ async fn work(program: Program, shutdown: CancellationToken) -> Result<u8, Failu
     };
     let code = match program.verb {
         Verb::Serve { pipeline, workflows, agent } => {
-            let options = options(agent, pipeline, workflows)?;
+            let options = options(agent, pipeline, workflows, version)?;
             serve(options, bus.clone(), shutdown).await.or_exit_by_kind()?;
             0
         }
         Verb::Run { run: id, pipeline, workflows, agent } => {
             let pipeline = match pipeline {
                 Some(pipeline) => pipeline,
-                None => find_pipeline(&bus, &id).await.or_exit(Code::Usage)?,
+                None => find_pipeline(&bus, &id).await?,
             };
-            let options = options(agent, pipeline, workflows)?;
+            let options = options(agent, pipeline, workflows, version)?;
             run(options, id, bus.clone(), shutdown).await.or_exit_by_kind()?.code()
         }
     };
@@ -190,30 +195,39 @@ fn options(
     agent: AgentArgs,
     pipeline: PipelineName,
     workflows: Vec<WorkflowName>,
+    version: &str,
 ) -> Result<Options, Failure> {
-    agent.options(pipeline, workflows).map_err(anyhow::Error::from).or_exit(Code::Invalid)
+    let options = agent.options(pipeline, workflows).map_err(anyhow::Error::from);
+    let options = options.or_exit(Code::Invalid)?;
+    Ok(Options { version: version.to_owned(), ..options })
 }
 
 /// The one pipeline that has a run of this id.
-async fn find_pipeline(bus: &Bus, run: &RunId) -> anyhow::Result<PipelineName> {
+async fn find_pipeline(bus: &Bus, run: &RunId) -> Result<PipelineName, Failure> {
     let filter = [bus.subjects().run_of_any_pipeline(run)];
     let read = match bus.read(&filter, 0, Instant::now() + FIND_LIMIT).await {
         Ok(read) => read,
-        Err(error @ (ReadError::TooMany | ReadError::Denied(_))) => {
-            return Err(error).context("name the run's pipeline with --pipeline");
+        Err(error @ ReadError::TooMany) => {
+            let what = "the run's pipeline cannot be looked up; name it with --pipeline";
+            return Err(error).context(what).or_exit(Code::Usage);
         }
-        Err(error) => return Err(error).context("the run's pipeline cannot be looked up"),
+        // What this user may not read it cannot read in the run either.
+        Err(error) => {
+            let what = "the run's pipeline cannot be looked up";
+            return Err(error).context(what).or_exit(Code::Unavailable);
+        }
     };
     let mut pipelines: Vec<PipelineName> =
         read.entries.into_iter().map(|entry| entry.key.pipeline).collect();
     pipelines.dedup();
-    match <[PipelineName; 1]>::try_from(pipelines) {
-        Ok([pipeline]) => Ok(pipeline),
+    let found = match <[PipelineName; 1]>::try_from(pipelines) {
+        Ok([pipeline]) => return Ok(pipeline),
         Err(found) if found.is_empty() => {
-            anyhow::bail!("no run {run} is in the log; `lockstep ls` lists the runs")
+            anyhow::anyhow!("no run {run} is in the log; `lockstep ls` lists the runs")
         }
-        Err(_) => anyhow::bail!("several pipelines have a run {run}; name one with --pipeline"),
-    }
+        Err(_) => anyhow::anyhow!("several pipelines have a run {run}; name one with --pipeline"),
+    };
+    Err(found).or_exit(Code::Usage)
 }
 
 /// SIGINT and SIGTERM.

@@ -102,8 +102,13 @@ impl RunReader {
                 return Ok(true);
             }
             match timeout_at(limit, self.next()).await {
+                // It is tried again, but nobody waits for minutes without knowing why.
+                Ok(Some(News::Trouble(why))) => {
+                    tracing::warn!("the log cannot be read just now, trying again: {why}");
+                }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(self.unreadable()),
+                Err(_) if self.trouble.is_some() => return Err(self.unreadable()),
                 Err(_) => return Ok(false),
             }
         }
@@ -113,7 +118,7 @@ impl RunReader {
         let why = self.trouble.as_deref().unwrap_or("the server sends nothing");
         Failure::new(
             Exit::Unavailable,
-            format!("cannot read run {} to its end within 10s: {why}", self.fold.key()),
+            format!("cannot read run {} to its end: {why}", self.fold.key()),
         )
         .help("`lockstep doctor` says whether the server, JetStream and the stream are there")
     }

@@ -79,6 +79,33 @@ async fn a_server_without_jetstream_is_named() -> Result<()> {
 }
 
 #[tokio::test]
+async fn an_agent_says_at_its_start_what_will_fail() -> Result<()> {
+    let options = DevServerOptions { without_jetstream: true, ..Default::default() };
+    let world = World::with(options).await?;
+    let state = world.folder().join("state").to_string_lossy().into_owned();
+    let serve = ["serve", "--pipeline", "one", "--workflow", "a", "--state-dir", &state];
+    let serving = world.start("serving", "lockstep-agent", &serve, world.folder())?;
+    serving.prints("no run can be carried out yet", SOON).await?;
+    serving.prints("--allow-commands", SOON).await?;
+    ensure!(!serving.output().contains(": ready"), "{}", serving.tail());
+    // For one run, that it cannot be looked up is no wrong usage.
+    let state = world.folder().join("state-2").to_string_lossy().into_owned();
+    let run = ["run", "--run", "r1", "--workflow", "a", "--state-dir", &state];
+    let mut running = world.start("running", "lockstep-agent", &run, world.folder())?;
+    ensure!(running.end(SOON).await? == Ended::Code(8), "{}", running.tail());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_agent_is_ready_once_there_is_a_log() -> Result<()> {
+    let world = World::new().await?;
+    let agent = world.agent("one", &["a"], world.folder(), "state")?;
+    agent.prints("no run can be carried out yet", SOON).await?;
+    let _coordinator = world.ready_coordinator("coordinator").await?;
+    agent.prints("ready", SOON).await
+}
+
+#[tokio::test]
 async fn a_stream_of_that_name_with_another_configuration_is_refused_with_the_difference()
 -> Result<()> {
     let world = World::new().await?;

@@ -66,7 +66,7 @@ pub(super) async fn read(post: &Post, key: &RunKey) -> Result<Known, RunError> {
         key: key.clone(),
         workflow: post.workflow.clone(),
         instance: post.instance.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: post.options.version.clone(),
         plan: plan.unwrap_or_else(missing),
         undo: undo.as_ref().map(|record| undo_mark(record.mark)),
         debt: post.board.debt(&post.state, &post.workflow, key),

@@ -6,6 +6,7 @@
 mod discover;
 mod end;
 mod options;
+mod ready;
 mod standby;
 mod worker;
 
@@ -17,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use end::RunEnd;
-pub use options::{AgentArgs, DEGRADE_GRACE, Options, OptionsError};
+pub use options::{AgentArgs, DEGRADE_GRACE, Options, OptionsError, VERSION};
 
 use self::worker::Worker;
 use crate::{

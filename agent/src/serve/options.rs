@@ -30,7 +30,12 @@ pub struct Options {
     pub degrade_grace: Duration,
     /// The trace that its runs belong to.
     pub traceparent: Option<String>,
+    /// The build that it says it is, for people who look at a run.
+    pub version: String,
 }
+
+/// The version of this build.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The flags that every way of starting an agent takes.
 #[derive(Debug, Clone, clap::Args)]
@@ -109,6 +114,7 @@ impl AgentArgs {
             cluster: self.cluster,
             degrade_grace: self.degrade_grace,
             traceparent: std::env::var("TRACEPARENT").ok().filter(|text| is_traceparent(text)),
+            version: VERSION.to_owned(),
         })
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     AgentError, Base, RunEnd,
     discover::{Discovery, Found},
+    ready::Readiness,
     standby,
 };
 use crate::{
@@ -21,9 +22,13 @@ use crate::{
 /// How many ended runs are remembered, lest they are begun again before a coordinator closes them.
 const MAX_ENDED: usize = 1000;
 
-/// How many runs one workflow takes part in at a time: its debts and a newer run. More are looked
-/// at again when the open runs are next asked for.
+/// How many runs one workflow takes part in at a time: its debts, oldest first, and a newer run.
+/// Further debts follow as places become free.
 const MAX_RUNS: usize = 16;
+
+/// How many of these may be debts: whatever is owed, a newer run can begin, if only to fail in
+/// prepare and say why.
+const MAX_DEBTS: usize = MAX_RUNS - 1;
 
 /// One workflow's agent.
 pub(super) struct Worker {
@@ -61,10 +66,6 @@ impl Worker {
         };
         let mut discovery = Discovery::begin(self.base.clone(), self.workflow.clone()).await;
         self.begin_debts()?;
-        tracing::info!(
-            pipeline = %self.base.options.pipeline, workflow = %self.workflow,
-            instance = self.base.instance, "ready"
-        );
         let result = self.work(&mut discovery).await;
         // Also when it cannot go on, no run is left without a word in the log.
         self.stop.cancel();
@@ -72,8 +73,16 @@ impl Worker {
     }
 
     async fn work(&mut self, discovery: &mut Discovery) -> Result<(), AgentError> {
+        let mut readiness = Readiness::new(&self.base, &self.workflow);
         loop {
             tokio::select! {
+                ready = readiness.next() => {
+                    ready.map_err(|source| self.blind(source))?;
+                    tracing::info!(
+                        pipeline = %self.base.options.pipeline, workflow = %self.workflow,
+                        instance = self.base.instance, "ready"
+                    );
+                }
                 found = discovery.next() => {
                     self.found(found.map_err(|source| self.blind(source))?);
                 }
@@ -121,10 +130,11 @@ impl Worker {
     /// Joins the runs that something may still be owed from: what is left undone comes first.
     fn begin_debts(&mut self) -> Result<(), AgentError> {
         let records = self.base.state.undo_records(&self.base.options.pipeline, &self.workflow)?;
-        for record in records {
-            if record.mark != Mark::Settled {
-                self.begin(record.key);
+        for record in records.into_iter().filter(|record| record.mark != Mark::Settled) {
+            if self.active.len() >= MAX_DEBTS {
+                break;
             }
+            self.begin(record.key);
         }
         Ok(())
     }
@@ -194,6 +204,9 @@ impl Worker {
             self.ended.pop_front();
         }
         self.ended.push_back(key.clone());
+        if !self.stop.is_cancelled() {
+            self.begin_debts()?;
+        }
         Ok(Some((key, ending)))
     }
 

@@ -143,6 +143,24 @@ async fn a_command_is_stopped_and_left_for_the_next_agent_at_sigterm() -> Result
 }
 
 #[tokio::test]
+async fn however_much_is_owed_a_run_begins_and_says_what_stands_in_its_way() -> Result<()> {
+    let world = World::new().await?;
+    let newer = plan(&[("backend", vec![run("deploy", "echo new >> log", None)])]);
+    for number in 0..20 {
+        world.owe("state", &format!("r0-{number:02}"), &newer)?;
+    }
+    let key = world.submit("r1", newer).await?;
+    let agent = world.run(world.options(&["backend"], "state"), &key).await?;
+    let (result, fold) = world.closed(&key).await?;
+    assert_eq!(result, RunResult::RolledBack);
+    let cause = fold.closed().and_then(|closed| closed.cause.clone()).context("a cause")?;
+    assert!(cause.text.contains("r0-00"), "{}", cause.text);
+    assert_eq!(agent.await??, lockstep_agent::RunEnd::Failed);
+    assert_eq!(world.read("log"), "");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_debt_from_an_expired_run_waits_for_an_operators_word() -> Result<()> {
     let world = World::new().await?;
     let steps = vec![run("deploy", "echo new >> log", Some("echo undone >> log"))];

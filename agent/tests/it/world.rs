@@ -107,6 +107,7 @@ impl World {
             cluster: None,
             degrade_grace: Duration::from_millis(300),
             traceparent: None,
+            version: lockstep_agent::VERSION.to_owned(),
         }
     }
 

@@ -204,6 +204,7 @@ impl World {
             cluster: None,
             degrade_grace: DEGRADE_GRACE,
             traceparent: None,
+            version: lockstep_agent::VERSION.to_owned(),
         };
         self.tasks.spawn(async move {
             lockstep_agent::serve(options, bus, shutdown).await.expect("it serves");

@@ -50,6 +50,7 @@ async fn post(server: &DevServer, folder: &Path) -> Post {
         cluster: None,
         degrade_grace: A_WHILE,
         traceparent: None,
+        version: crate::VERSION.to_owned(),
     };
     Post {
         bus: Bus::connect(&server.connection(), "agent", LIMIT).await.unwrap(),

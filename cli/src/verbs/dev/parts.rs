@@ -52,6 +52,7 @@ impl Parts {
                 cluster: None,
                 degrade_grace: DEGRADE_GRACE,
                 traceparent: None,
+                version: lockstep_agent::VERSION.to_owned(),
             };
             tasks.spawn(agent(connection.clone(), workflow.clone(), options, shutdown.clone()));
         }
