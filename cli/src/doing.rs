@@ -1,6 +1,6 @@
 //! What a step runs or asks, in the few lines that a person reads.
 
-use lockstep_shared::plan::{Action, Command, DeploySource, Probe, RunCommand, Verify};
+use lockstep_shared::plan::{Action, Command, DeploySource, Probe, RunCommand, Undo, Verify};
 
 use crate::terminal::{line, lines};
 
@@ -27,7 +27,7 @@ pub(crate) fn details(action: &Action) -> Vec<String> {
 
 fn run(spec: &RunCommand) -> Vec<String> {
     let mut rows = shortened("$ ", &words(&spec.command));
-    if let Some(undo) = &spec.undo {
+    if let Some(Undo::Command(undo)) = &spec.undo {
         rows.extend(shortened("undo $ ", &words(undo)));
     }
     if let Some(workdir) = &spec.workdir {

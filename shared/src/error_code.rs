@@ -220,6 +220,9 @@ codes! {
     HooksLeftOut "hooks-left-out" Warning "a chart's hooks are not run",
         "Hooks and tests of a chart are run by Helm's own install and upgrade; here the chart is only rendered.",
         "Do what the hook does by a step of its own, such as a Job with `generateName` in manifests.";
+    NoUndo "no-undo" Warning "a command without `undo`",
+        "In a rollback, what the command did would stay. The run still ends as rolled back, but lists the step as residue.",
+        "Write what gives it back as `undo`, or `undo: none` if there is nothing to give back (a test, a message).";
     DroppedBarrier "dropped-barrier" Warning "a barrier is dropped",
         "All workflows that name it are waived, so nobody could meet there.",
         "Nothing, if the workflows were meant to be left out.";

@@ -248,9 +248,10 @@ impl Action {
 pub struct RunCommand {
     /// What to run.
     pub command: Command,
-    /// What undoes it; runs at least once and must bear a step that did nothing or half.
+    /// What gives back what it did. Absent: nobody said, so what it did stays in a rollback, which
+    /// lists that as residue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub undo: Option<Command>,
+    pub undo: Option<Undo>,
     /// Variables added to the command's environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
@@ -260,6 +261,17 @@ pub struct RunCommand {
     /// Whether an unfinished attempt may be begun again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub idempotent: bool,
+}
+
+/// What gives back what a command did.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Undo {
+    /// The author's word that there is nothing to give back: `undo: none`.
+    #[serde(rename = "none")]
+    Nothing,
+    /// A command; runs at least once and must bear a step that did nothing or half.
+    #[serde(untagged)]
+    Command(Command),
 }
 
 /// A command as it is executed.

@@ -6,7 +6,7 @@ use lockstep_shared::{
     id::{BarrierId, PartyName, WorkflowName},
     plan::{
         Action, Barrier, Command, Concurrency, OnFailure, Plan, RunCommand, Step, Target, Timeouts,
-        Workflow,
+        Undo, Workflow,
     },
     time::Span,
 };
@@ -128,7 +128,7 @@ fn step((index, word): (usize, &str)) -> Step {
         None if bare == "~" => Action::Wait(Span::seconds(1)),
         None => Action::Run(RunCommand {
             command: Command::Shell(bare.to_owned()),
-            undo: Some(Command::Shell(format!("undo {bare}"))),
+            undo: Some(Undo::Command(Command::Shell(format!("undo {bare}")))),
             env: BTreeMap::new(),
             workdir: None,
             idempotent: has('!'),

@@ -10,7 +10,7 @@ use lockstep_shared::{
     fold,
     id::{StepIndex, WorkflowName},
     plan::{
-        Action, Command, KubernetesTarget, Probe, RunCommand, Step, Target as PlannedTarget,
+        Action, Command, KubernetesTarget, Probe, RunCommand, Step, Target as PlannedTarget, Undo,
         Workflow,
     },
 };
@@ -135,8 +135,15 @@ impl Target {
             return failed(format!("what undoes step {} is not known", step + 1), silence);
         };
         let Action::Run(command) = &planned.action else { return undone(silence) };
-        // No undo is the author's word that there is nothing to give back.
-        let Some(undo) = &command.undo else { return undone(silence) };
+        let undo = match &command.undo {
+            Some(Undo::Command(undo)) => undo,
+            Some(Undo::Nothing) => return undone(silence),
+            None => {
+                let residue =
+                    vec![format!("step {:?} has no undo: what it did stays", planned.name)];
+                return Report::Undone { step, residue, output: silence };
+            }
+        };
         let done = self.run(step, planned, command, undo, 0, &stop).await;
         match done.result {
             Ok(()) => undone(done.output),

@@ -2,7 +2,7 @@
 
 use lockstep_shared::{
     id::WorkflowName,
-    plan::{Action, Command, Probe, Step, Workflow},
+    plan::{Action, Command, Probe, Step, Undo, Workflow},
 };
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ impl<'a> View<'a> {
 
 fn view(step: &Step) -> StepView<'_> {
     let undo = match &step.action {
-        Action::Run(run) => run.undo.as_ref().map(words),
+        Action::Run(run) => run.undo.as_ref().map(undoes),
         _ => None,
     };
     StepView { name: &step.name, kind: step.action.kind(), does: does(&step.action), undo }
@@ -70,6 +70,13 @@ fn does(action: &Action) -> String {
             format!("{asked}, which must hold for {}", verify.hold)
         }
         Action::Deploy(_) => "deploys to Kubernetes".to_owned(),
+    }
+}
+
+fn undoes(undo: &Undo) -> String {
+    match undo {
+        Undo::Nothing => "nothing to give back".to_owned(),
+        Undo::Command(command) => words(command),
     }
 }
 

@@ -6,7 +6,7 @@ use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
     id::{BarrierId, StepIndex, WorkflowName},
     manifest::{Bundle, Identity, Manifest, masked},
-    plan::{Action, Plan, Step},
+    plan::{Action, Plan, Step, Undo},
     time::Span,
 };
 use serde::Serialize;
@@ -136,7 +136,11 @@ fn step_line(step: &Step) -> String {
         text.push_str(&format!(", {} retries", step.retries));
     }
     if let Action::Run(command) = &step.action {
-        text.push_str(if command.undo.is_some() { ", can be undone" } else { ", without undo" });
+        text.push_str(match command.undo {
+            Some(Undo::Command(_)) => ", can be undone",
+            Some(Undo::Nothing) => ", nothing to undo",
+            None => ", without undo: what it did stays in a rollback",
+        });
     }
     if step.tolerated {
         text.push_str(", its failure is ignored");

@@ -54,6 +54,33 @@ async fn parity_21_what_is_left_can_be_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_nothing_undoes_is_listed_unless_the_author_said_that_nothing_is_left() {
+    let mut world = World::new().await;
+    world.agent("shop", &["backend", "frontend"]).await;
+    let undo = ", undo: 'rm -f backend.txt' }";
+    let unsaid = shop("touch backend.txt", "exit 1", "").replace(undo, " }");
+    world.file("unsaid.yaml", &unsaid);
+    let ran = world.call(&["run", "unsaid.yaml", "--run-id", "r1"]).await.ended(4);
+    assert!(ran.err.contains("lockstep::no-undo"), "{}", ran.err);
+    assert!(
+        ran.out.contains("left: step \"deploy\" has no undo: what it did stays"),
+        "{}",
+        ran.out
+    );
+    let report = world.call(&["status", "r1", "-o", "json"]).await.ended(0).json();
+    let left = "step \"deploy\" has no undo: what it did stays";
+    let backend = &report["workflows"].as_array().unwrap()[0];
+    assert_eq!(
+        (backend["name"].as_str(), backend["left"][0].as_str()),
+        (Some("backend"), Some(left))
+    );
+    let said = shop("touch backend.txt", "exit 1", "").replace(undo, ", undo: none }");
+    world.file("said.yaml", &said);
+    let ran = world.call(&["run", "said.yaml", "--run-id", "r2"]).await.ended(4);
+    assert!(!ran.err.contains("no-undo") && !ran.out.contains("left:"), "{ran:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_the_log_has_forgotten_is_named_in_full() {
     let world = World::new().await;
     world.call(&["rollback", "accept", "gone", "--reason", "x"]).await.ended(2);

@@ -30,6 +30,11 @@ pub(crate) fn draft(draft: &Draft, files: Option<&dyn Files>, findings: &mut Fin
     }
 }
 
+/// Warns of what a rollback would leave; for a draft without errors, which come first.
+pub(crate) fn undos(draft: &Draft, findings: &mut Findings) {
+    steps::undos(draft, findings);
+}
+
 /// Checks that only what can be skipped is.
 pub(crate) fn skips(inputs: &Inputs<'_>, findings: &mut Findings) {
     for text in &inputs.skip_checks {

@@ -99,6 +99,26 @@ fn finishes(step: &StepDraft, findings: &mut Findings) {
     }
 }
 
+/// Warns of the commands that nothing gives back.
+pub(super) fn undos(draft: &Draft, findings: &mut Findings) {
+    let active = draft.workflows.iter().filter(|workflow| !workflow.waived);
+    let unsaid = active
+        .flat_map(WorkflowDraft::active_steps)
+        .filter(|step| matches!(&step.step.action, Action::Run(command) if command.undo.is_none()));
+    // Every combination of a matrix has the step at the same place.
+    let places: BTreeMap<Place, &str> =
+        unsaid.map(|step| (step.place, step.step.name.as_str())).collect();
+    let message = match places.len() {
+        0 => return,
+        1 => "a command has no `undo`".to_owned(),
+        count => format!("{count} commands have no `undo`"),
+    };
+    let finding = findings.report(Code::NoUndo, message);
+    for (place, name) in places.into_iter().take(crate::record::MAX_LISTED) {
+        finding.at(place, format!("what {name:?} did stays in a rollback"));
+    }
+}
+
 /// Checks that the files which steps name exist.
 pub(super) fn files(draft: &Draft, files: &dyn Files, findings: &mut Findings) {
     let active = draft.workflows.iter().filter(|workflow| !workflow.waived);

@@ -159,6 +159,9 @@ impl Pipeline {
             return Err(self.diagnostics(findings));
         }
         let places = draft.places();
+        if !skipped.contains(&Code::NoUndo) {
+            check::undos(&draft, &mut findings);
+        }
         let Some(plan) = resolve::plan(draft, values, inputs) else {
             // Whatever keeps a draft from being whole is reported where it is read.
             findings.report(Code::BadValue, "the file could not be read whole");

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use lockstep_bus::DevServer;
 use lockstep_shared::{
-    plan::{Action, Command, RunCommand, Step, Target as PlannedTarget, Workflow},
+    plan::{Action, Command, RunCommand, Step, Target as PlannedTarget, Undo, Workflow},
     time::Span,
 };
 use tokio::{sync::mpsc::Receiver, task::JoinHandle};
@@ -29,7 +29,7 @@ fn step() -> Step {
     let undo = "touch begun; until test -e go; do sleep 0.05; done; touch undone";
     let spec = RunCommand {
         command: shell("true"),
-        undo: Some(shell(undo)),
+        undo: Some(Undo::Command(shell(undo))),
         env: BTreeMap::new(),
         workdir: None,
         idempotent: false,

@@ -89,7 +89,7 @@ pub(crate) static RUN: Table = table(
         key(
             "undo",
             Shape::Command,
-            "What undoes it. Runs at least once in a rollback and must bear a step that did nothing or half.",
+            "What undoes it. Runs at least once in a rollback and must bear a step that did nothing or half. `none` says that there is nothing to give back (a test, a message). Without `undo`, what the step did stays in a rollback, which lists it as residue.",
             "\"./deploy.sh v1\"",
         ),
         key(

@@ -13,7 +13,7 @@ use crate::{
         keys, reader, suggest,
         tree::{Node, NodeKind},
     },
-    plan::{Action, Command, RunCommand, Step},
+    plan::{Action, Command, RunCommand, Step, Undo},
     resolve::condition,
     time::Span,
 };
@@ -197,8 +197,7 @@ fn run(place: Place, body: &Node, findings: &mut Findings) -> Option<StepDraft> 
     let common = Common::read(&fields, findings);
     let main =
         fields.require("command", findings).and_then(|node| command(node, "`command`", findings));
-    let undo =
-        reader::given(fields.get("undo"), None, |node| command(node, "`undo`", findings).map(Some));
+    let undo = reader::given(fields.get("undo"), None, |node| Some(Some(undo(node, findings)?)));
     let env = reader::given(fields.get("env"), BTreeMap::new(), |node| env(node, findings));
     let workdir = reader::given(fields.get("workdir"), None, |node| {
         reader::filled(node, "`workdir`", findings).map(|workdir| Some(workdir.value))
@@ -214,6 +213,16 @@ fn run(place: Place, body: &Node, findings: &mut Findings) -> Option<StepDraft> 
         idempotent: idempotent?,
     });
     Some(common.finish_usual(place, action))
+}
+
+/// The word that says that there is nothing to give back; a program of that name is a list of one.
+const NOTHING: &str = "none";
+
+fn undo(node: &Node, findings: &mut Findings) -> Option<Undo> {
+    Some(match command(node, "`undo`", findings)? {
+        Command::Shell(text) if text.trim() == NOTHING => Undo::Nothing,
+        command => Undo::Command(command),
+    })
 }
 
 fn env(node: &Node, findings: &mut Findings) -> Option<BTreeMap<String, String>> {

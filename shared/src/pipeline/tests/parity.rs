@@ -46,7 +46,7 @@ fn parity_05_the_check_can_be_skipped_which_is_recorded_in_the_plan() {
 
 #[test]
 fn parity_06_a_barrier_with_one_party_is_refused_and_passes_with_allow_single() {
-    let steps = [("backend", "{ run: x }, { barrier: BE }")];
+    let steps = [("backend", "{ run: { command: x, undo: y } }, { barrier: BE }")];
     assert_eq!(codes(&pipeline("  barriers: { BE: {} }\n", &steps)), ["single-party"]);
     let allowed = plan(&pipeline("  barriers: { BE: { allowSingle: true } }\n", &steps)).unwrap();
     assert!(allowed.warnings.is_empty());
@@ -99,7 +99,7 @@ spec:
   workflows:
     - name: backend
       target: { command: {} }
-      steps: [{ run: x }, { barrier: BE }]
+      steps: [{ run: { command: x, undo: y } }, { barrier: BE }]
     - name: frontend
       target: { command: {} }
       when: ${{ params.frontend }}
@@ -145,7 +145,7 @@ fn parity_25_a_matrix_makes_all_its_combinations_and_a_limit_is_refused_with_the
 
 #[test]
 fn parity_26_the_deadline_of_an_approval_is_told_in_advance() {
-    let steps = [("backend", "{ run: x }, { barrier: GO }")];
+    let steps = [("backend", "{ run: { command: x, undo: y } }, { barrier: GO }")];
     let usual = plan(&pipeline("  barriers: { GO: { parties: [qa] } }\n", &steps)).unwrap();
     let [warning] = usual.warnings.findings() else { panic!("{:?}", usual.warnings) };
     assert_eq!((warning.code, warning.severity), (Code::ApprovalTime, miette::Severity::Warning));

@@ -8,7 +8,7 @@ use crate::{
     error_code::Code,
     id::WorkflowName,
     pipeline::Pipeline,
-    plan::{Action, Command, MAX_PLAN_BYTES, Plan, Probe, Target, Timeouts},
+    plan::{Action, Command, MAX_PLAN_BYTES, Plan, Probe, Target, Timeouts, Undo},
     time::Span,
 };
 
@@ -237,10 +237,10 @@ fn a_barriers_timeout_is_held_against_what_the_steps_before_it_may_take() {
     let late = |timeout: &str| {
         let settings = format!("  barriers: {{ BE: {{}}, FE: {{ timeout: {timeout} }} }}\n");
         let workflows = [
-            ("backend", "{ run: x }, { barrier: BE }, { barrier: FE }"),
+            ("backend", "{ run: { command: x, undo: z } }, { barrier: BE }, { barrier: FE }"),
             (
                 "frontend",
-                "{ barrier: BE }, { run: { command: y, timeout: 2m, retries: 1 } }, { wait: 1m }, { barrier: FE }",
+                "{ barrier: BE }, { run: { command: y, undo: z, timeout: 2m, retries: 1 } }, { wait: 1m }, { barrier: FE }",
             ),
         ];
         let planned = plan(&pipeline(&settings, &workflows)).unwrap();
@@ -336,6 +336,37 @@ fn matrices_that_multiply_beyond_any_plan_are_refused_at_once() {
     let begun = Instant::now();
     assert_eq!(codes(&text), ["matrix-too-large"]);
     assert!(begun.elapsed() < limit(), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_command_without_undo_is_warned_of_once_unless_nothing_is_to_be_given_back() {
+    let of = |steps: &str| plan(&pipeline("", &[("a", steps)])).unwrap();
+    let undo = |planned: &super::Planned| match &planned.plan.workflows[&"a".parse().unwrap()].steps
+        [0]
+    .action
+    {
+        Action::Run(command) => command.undo.clone(),
+        other => panic!("{other:?}"),
+    };
+    let unsaid = of("{ run: x }");
+    let warned: Vec<Code> = unsaid.warnings.findings().iter().map(|f| f.code).collect();
+    assert_eq!((undo(&unsaid), warned), (None, vec![Code::NoUndo]));
+    let nothing = of("{ run: { command: x, undo: none } }");
+    assert!(nothing.warnings.is_empty(), "{}", nothing.warnings.to_plain_text());
+    assert_eq!(undo(&nothing), Some(Undo::Nothing));
+    let back: Plan = serde_json::from_slice(&nothing.plan.to_json()).unwrap();
+    assert_eq!(back, nothing.plan);
+    let program = of("{ run: { command: x, undo: [none] } }");
+    let list = Command::Exec(vec!["none".to_owned()]);
+    assert_eq!(undo(&program), Some(Undo::Command(list)));
+    let matrix = format!(
+        "{HEAD}  workflows:\n    - {{ name: t, target: {{ command: {{}} }}, matrix: {{ n: [1, 2] }}, steps: [{{ run: x }}] }}\n"
+    );
+    let planned = plan(&matrix).unwrap();
+    let [warning] = planned.warnings.findings() else { panic!("{:?}", planned.warnings) };
+    assert_eq!(warning.message, "a command has no `undo`", "one place, however many workflows");
+    let silenced = Inputs { skip_checks: ["no-undo".to_owned()].into(), ..Inputs::default() };
+    assert!(plan_with(&matrix, &silenced).unwrap().warnings.is_empty());
 }
 
 #[test]
