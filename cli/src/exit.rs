@@ -67,7 +67,8 @@ pub(crate) const TABLE: [Row; 12] = [
         exit: Exit::Usage,
         code: 2,
         meaning: "Wrong usage: an unknown verb or flag, a missing or malformed argument, \
-                  a run or party that does not exist, a run id that another plan has.",
+                  a run or party that does not exist, a run id that another plan has, a rollback \
+                  that has nothing to settle.",
         next: "Follow the message; `lockstep VERB --help` lists what is accepted.",
     },
     Row {
@@ -82,7 +83,7 @@ pub(crate) const TABLE: [Row; 12] = [
         exit: Exit::Failed,
         code: 4,
         meaning: "The run failed, and all that had to roll back did (what was kept on purpose or \
-                  could not be given back is listed). Also a run with `onFailure: each-own` that \
+                  could not be given back is listed), or was settled since. Also a run with `onFailure: each-own` that \
                   ended partial, and a failure in prepare, when nothing had been written.",
         next: "Read the cause (`lockstep status RUN`, `lockstep logs RUN`), correct it, run again.",
     },
@@ -104,7 +105,7 @@ pub(crate) const TABLE: [Row; 12] = [
         exit: Exit::GaveUp,
         code: 7,
         meaning: "Gave up waiting (`--timeout`); what was waited for goes on.",
-        next: "`lockstep status RUN --watch` to go on watching, `lockstep abort RUN` to end it.",
+        next: "`lockstep status RUN --watch` to go on watching, `lockstep abort RUN --reason TEXT` to end it.",
     },
     Row {
         exit: Exit::Unavailable,
@@ -116,15 +117,15 @@ pub(crate) const TABLE: [Row; 12] = [
     Row {
         exit: Exit::TooLate,
         code: 9,
-        meaning: "Too late: what `abort`, `barrier arrive` or `barrier fail` spoke of was already \
-                  decided. Nothing changed.",
+        meaning: "Too late: what `abort`, `barrier arrive`, `barrier fail` or `rollback` spoke of \
+                  was already decided or settled. Nothing changed.",
         next: "`lockstep status RUN` shows the decision and the record that made it.",
     },
     Row {
         exit: Exit::Interrupted,
         code: 130,
         meaning: "Ended by Ctrl-C (SIGINT). A watched run goes on.",
-        next: "`lockstep status RUN --watch` to go on watching, `lockstep abort RUN` to end it.",
+        next: "`lockstep status RUN --watch` to go on watching, `lockstep abort RUN --reason TEXT` to end it.",
     },
     Row {
         exit: Exit::Terminated,

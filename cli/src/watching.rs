@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
 use lockstep_bus::{
-    Bus,
+    Bus, ReadError,
     beat::{Beats, Heard as Word},
 };
 use lockstep_shared::{
     fold::Admission,
     id::{PartyName, RunKey},
 };
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout_at};
 
 use crate::{
     failure::Failure,
@@ -27,6 +27,13 @@ use crate::{
 
 /// How long a coordinator may take to answer before it counts as silent.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long one look listens at most: it answers, whatever is missing.
+const LISTEN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What is said while there is no connection.
+const OUT_OF_REACH: &str = "NATS is out of reach; this program goes on trying, and the run does \
+                            not depend on it";
 
 /// How long to wait before asking again whether a coordinator is there.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
@@ -47,8 +54,15 @@ pub(crate) struct Watching {
 
 /// What was asked beside the log.
 struct Asked {
-    coordinator: Coordinator,
+    told: Told,
     in_the_way: Option<Vec<RunKey>>,
+}
+
+/// Whether a coordinator is there, as far as that can be known.
+pub(crate) struct Told {
+    pub(crate) coordinator: Coordinator,
+    /// Why it is not known.
+    pub(crate) why: Option<String>,
 }
 
 /// What is to be seen.
@@ -127,36 +141,49 @@ impl Watching {
             return;
         }
         self.begin_asking(Duration::ZERO);
+        let limit = Instant::now() + LISTEN_LIMIT;
         while self.heard.coordinator == Coordinator::NotAsked {
-            if self.next().await.is_none() {
-                return;
+            match timeout_at(limit, self.next()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return,
+                Err(_) => {
+                    self.heard.coordinator = Coordinator::Unknown;
+                    self.heard.unheard.insert("nobody could be asked in time".to_owned());
+                }
             }
         }
     }
 
     /// What is to be seen next; `None` once the connection was closed. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Sight> {
-        loop {
-            tokio::select! {
-                biased;
-                news = self.reader.next() => return Some(self.seen(news?)),
-                asked = pending_unless(&mut self.asking) => {
-                    self.heard.coordinator = asked.coordinator;
-                    if let Some(in_the_way) = asked.in_the_way {
-                        self.heard.in_the_way = in_the_way;
+        tokio::select! {
+            biased;
+            news = self.reader.next() => Some(self.seen(news?)),
+            // Before the answer: that beats cannot be heard came first, and one look ends with it.
+            Some(word) = self.beats.next() => {
+                match word {
+                    Word::Beat(_, workflow, beat) => {
+                        let line = beat.progress;
+                        let beat = Beat { epoch: beat.epoch, line, heard: At(now()) };
+                        self.heard.beats.insert(workflow, beat);
                     }
-                    self.begin_asking(ASK_AGAIN);
-                    return Some(Sight::Changed);
+                    Word::Deaf(denial) => drop(self.heard.unheard.insert(denial.to_string())),
                 }
-                // Who may not hear them is told so by the connection, and sees the rest.
-                Some(word) = self.beats.next() => if let Word::Beat(_, workflow, beat) = word {
-                    let line = beat.progress;
-                    let beat = Beat { epoch: beat.epoch, line, heard: At(now()) };
-                    self.heard.beats.insert(workflow, beat);
-                    return Some(Sight::Changed);
-                },
-                _ = self.tick.tick() => return Some(Sight::Changed),
+                Some(Sight::Changed)
             }
+            asked = pending_unless(&mut self.asking) => {
+                self.heard.coordinator = asked.told.coordinator;
+                match asked.told.why {
+                    Some(why) => drop(self.heard.unheard.insert(why)),
+                    None => self.heard.unheard.retain(|why| why != OUT_OF_REACH),
+                }
+                if let Some(in_the_way) = asked.in_the_way {
+                    self.heard.in_the_way = in_the_way;
+                }
+                self.begin_asking(ASK_AGAIN);
+                Some(Sight::Changed)
+            }
+            _ = self.tick.tick() => Some(Sight::Changed),
         }
     }
 
@@ -212,19 +239,26 @@ async fn ask(
     after: Duration,
 ) -> Asked {
     sleep(after).await;
-    let coordinator = coordinator(&bus, &key, party).await;
+    let told = coordinator(&bus, &key, party).await;
     let in_the_way =
         if pending { find::open_before(&bus, &key.pipeline, &key.run).await.ok() } else { None };
-    Asked { coordinator, in_the_way }
+    Asked { told, in_the_way }
 }
 
 /// Whether a coordinator that has read to the end answers.
-pub(crate) async fn coordinator(bus: &Bus, key: &RunKey, party: Option<PartyName>) -> Coordinator {
+pub(crate) async fn coordinator(bus: &Bus, key: &RunKey, party: Option<PartyName>) -> Told {
     // Any party will do: it is the answer that counts, not what it says.
     let party = party.unwrap_or_else(|| "anybody".parse().expect("a valid party name"));
-    match bus.ask_open(&key.pipeline, &party, Instant::now() + ANSWER_LIMIT).await {
-        Ok(Some(_)) => Coordinator::Alive,
-        Ok(None) => Coordinator::Silent,
-        Err(_) => Coordinator::NotAsked,
+    let answer = bus.ask_open(&key.pipeline, &party, Instant::now() + ANSWER_LIMIT).await;
+    let told = |coordinator, why: Option<String>| Told { coordinator, why };
+    match answer {
+        Ok(Some(_)) => told(Coordinator::Alive, None),
+        // Without a connection silence says nothing of coordinators.
+        Ok(None) if !bus.link().borrow().up => {
+            told(Coordinator::Unknown, Some(OUT_OF_REACH.to_owned()))
+        }
+        Ok(None) => told(Coordinator::Silent, None),
+        Err(ReadError::Denied(denial)) => told(Coordinator::Unknown, Some(denial.to_string())),
+        Err(error) => told(Coordinator::Unknown, Some(error.to_string())),
     }
 }

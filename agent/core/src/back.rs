@@ -230,8 +230,9 @@ impl Agent {
         let committed = self.kept.unwrap_or_default();
         let error = format!(
             "the log said Committed (#{committed}) before it lost records, and now says Aborted: \
-             this workflow keeps the new state; use `lockstep rollback resume` to undo it all the \
-             same, or `accept`"
+             this workflow keeps the new state; use `lockstep rollback resume {run}` to undo it \
+             all the same, or `lockstep rollback accept {run} --reason TEXT`",
+            run = self.setup.key.run,
         );
         let left = vec!["the new state of every step".to_owned()];
         let record = Record::RollbackFailed {

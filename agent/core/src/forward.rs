@@ -67,7 +67,7 @@ impl Agent {
                 let error = format!(
                     "it cannot be prepared: the earlier run {run} is not settled here ({why}); \
                      use `lockstep rollback resume {run}` to undo it again, or `lockstep rollback \
-                     accept {run}` to keep what is there"
+                     accept {run} --reason TEXT` to keep what is there"
                 );
                 self.give_up(None, error, "", turn);
             }

@@ -112,10 +112,12 @@ impl RunLoop {
             Standing::StandingBy(whom) => tracing::info!(%run, %workflow, "standing by: {whom}"),
             Standing::Working => tracing::info!(%run, %workflow, "working"),
             Standing::Holding(why) => tracing::warn!(%run, %workflow, "holding: {why}"),
+            // A target of its own: `lockstep dev` has another way to settle it, and says so.
             Standing::Owing(why) => tracing::error!(
+                target: "lockstep::owing",
                 %run, %workflow,
-                "{why}; repair the target and try `lockstep rollback resume`, or keep what is \
-                 there with `lockstep rollback accept`"
+                "{why}; repair the target and try `lockstep rollback resume {run}`, or keep what \
+                 is there with `lockstep rollback accept {run} --reason TEXT`"
             ),
             Standing::Over(Ending::Superseded { by }) => {
                 tracing::warn!(%run, %workflow, "superseded by epoch {by}: this run is dropped");

@@ -18,7 +18,7 @@ use lockstep_shared::{
     id::{RunKey, WorkflowName},
     plan::{
         Action, Barrier, Command, Concurrency, OnFailure, PROTOCOL, Plan, Probe, RunCommand, Step,
-        Target, Timeouts, Verify, Workflow,
+        Target, Timeouts, Undo, Verify, Workflow,
     },
     record::{Record, RunResult},
     subject::Family,
@@ -342,7 +342,7 @@ pub(crate) fn run(name: &str, command: &str, undo: Option<&str>) -> Step {
     let shell = |text: &str| Command::Shell(text.to_owned());
     let spec = RunCommand {
         command: shell(command),
-        undo: undo.map(shell),
+        undo: undo.map(|text| Undo::Command(shell(text))),
         env: BTreeMap::new(),
         workdir: None,
         idempotent: false,

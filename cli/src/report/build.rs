@@ -4,7 +4,7 @@ use lockstep_shared::{
     fold::{
         Admission, BarrierFate, BarrierState, Decision, MAX_NOTES, Note, Request, RunFold, listed,
     },
-    id::{BarrierId, Sequence},
+    id::{BarrierId, Sequence, WorkflowName},
     plan::{Plan, Target},
     record::{Deadline, Outcome, Record, RunResult},
     time::Timestamp,
@@ -59,6 +59,7 @@ pub(crate) fn report(fold: &RunFold, heard: &Heard) -> RunReport {
         void_forgotten: fold.notes_forgotten(),
         warnings: warnings(fold, heard, phase),
         settlement: settlement(fold),
+        owing: fold.owing().cloned().collect(),
         coordinator: heard.coordinator,
         last_record: fold.position(),
         as_of: At(heard.now),
@@ -139,7 +140,7 @@ fn closing_summary(fold: &RunFold) -> String {
         .any(|outcome| matches!(outcome, Outcome::Finalized { degraded: Some(_) }));
     match closed.result {
         RunResult::Succeeded if degraded => "succeeded, degraded after commit",
-        RunResult::Succeeded if closed.outcomes.values().any(is_unknown) => {
+        RunResult::Succeeded if closed.outcomes.keys().any(|name| fold.is_unknown(name)) => {
             "succeeded, but not finalized everywhere"
         }
         RunResult::Succeeded => "succeeded",
@@ -148,6 +149,9 @@ fn closing_summary(fold: &RunFold) -> String {
             "failed before anything was written"
         }
         RunResult::RolledBack => "failed, rolled back",
+        RunResult::RollbackIncomplete if fold.owing().next().is_none() => {
+            "failed; what a rollback left is settled"
+        }
         RunResult::RollbackIncomplete => "failed, and a rollback did not finish",
         RunResult::Cancelled => "cancelled, rolled back",
         RunResult::Partial => "partial: some workflows stand, some went back",
@@ -161,10 +165,6 @@ fn closing_summary(fold: &RunFold) -> String {
 
 fn wrote_nothing(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::NotStarted | Outcome::Waived)
-}
-
-fn is_unknown(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Unknown)
 }
 
 fn barriers(fold: &RunFold, plan: &Plan) -> Vec<BarrierReport> {
@@ -203,7 +203,7 @@ fn barriers(fold: &RunFold, plan: &Plan) -> Vec<BarrierReport> {
     fold.barriers().iter().map(tell).collect()
 }
 
-fn request(request: &Request) -> Option<RequestReport> {
+pub(super) fn request(request: &Request) -> Option<RequestReport> {
     let (what, by, reason, workflow) = match &request.record {
         Record::AbortRequested { by, reason } => ("abort", by, reason, None),
         Record::ResumeRequested { by, reason, workflow } => {
@@ -245,6 +245,9 @@ fn warnings(fold: &RunFold, heard: &Heard, phase: Phase) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if open {
+        warnings.extend(heard.unheard.iter().map(|why| format!("not all is known: {why}")));
+    }
     warnings.extend(late_agents(fold, heard.now));
     if let Some(alarm) = fold.alarm() {
         warnings.push(format!("ALARM: {alarm}; the record was followed. Report this."));
@@ -254,7 +257,7 @@ fn warnings(fold: &RunFold, heard: &Heard, phase: Phase) -> Vec<String> {
             Outcome::Finalized { degraded: Some(what) } => {
                 Some(format!("{name} degraded after the commit: {what}"))
             }
-            Outcome::Unknown => Some(format!(
+            Outcome::Unknown if fold.is_unknown(name) => Some(format!(
                 "nobody reported how {name} ended before the deadline; its agent goes on with it \
                  as soon as it is back"
             )),
@@ -295,19 +298,25 @@ fn late_agents(fold: &RunFold, now: Timestamp) -> Option<String> {
 
 /// What has to be done about a rollback that did not finish.
 fn settlement(fold: &RunFold) -> Option<String> {
-    let closed = fold.closed()?;
-    let requested = |request: &Request| request.moment.seq > closed.moment.seq;
-    if closed.result != RunResult::RollbackIncomplete || fold.requests().iter().any(requested) {
+    fold.closed()?;
+    let owing: Vec<&WorkflowName> = fold.owing().collect();
+    if owing.is_empty() {
         return None;
     }
-    let stuck = fold.workflows().keys().filter(|name| {
-        let outcome = closed.outcomes.get(name);
-        matches!(outcome, Some(Outcome::Failed { .. } | Outcome::Unknown))
-    });
-    let run = &fold.key().run;
+    let what = format!("what {} left has to be settled before the next run", listed(&owing));
+    // Whoever asked waits for an agent; saying it all again would read as if nothing was asked.
+    if let Some(pending) = owing.iter().find_map(|name| fold.pending_request(name))
+        && let Some(asked) = request(pending)
+    {
+        let (what_for, by, seq) = (asked.what, asked.by, asked.record);
+        return Some(format!(
+            "{what}: {what_for} was requested by {by} (#{seq}), and the agent that has the undo \
+             record has not reported yet"
+        ));
+    }
+    let run = fold.key();
     Some(format!(
-        "what {} left has to be settled before the next run: `lockstep rollback resume {run}` \
-         tries the undo again, `lockstep rollback accept {run} --reason TEXT` keeps what is there",
-        listed(stuck)
+        "{what}: `lockstep rollback resume {run}` tries the undo again, \
+         `lockstep rollback accept {run} --reason TEXT` keeps what is there"
     ))
 }

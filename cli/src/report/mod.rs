@@ -12,7 +12,7 @@ mod text;
 mod waiting;
 mod workflow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockstep_shared::{
     id::{Epoch, PipelineName, RunId, RunKey, Sequence, WorkflowName},
@@ -38,6 +38,8 @@ pub(crate) struct Heard {
     pub(crate) beats: BTreeMap<WorkflowName, Beat>,
     /// The open runs of the pipeline that were planned before this one, if that was looked up.
     pub(crate) in_the_way: Vec<RunKey>,
+    /// Why some of this could not be heard, each once.
+    pub(crate) unheard: BTreeSet<String>,
 }
 
 /// Whether a coordinator is there.
@@ -51,6 +53,8 @@ pub(crate) enum Coordinator {
     Alive,
     /// None answered in time.
     Silent,
+    /// It cannot be known: NATS is out of reach, or these credentials may not ask.
+    Unknown,
 }
 
 /// What an agent last said beside the log.
@@ -179,6 +183,9 @@ pub(crate) struct RunReport {
     /// What has to be done about a rollback that did not finish.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) settlement: Option<String>,
+    /// The workflows whose rollback is not finished and not settled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) owing: Vec<WorkflowName>,
     /// Whether a coordinator answered.
     pub(crate) coordinator: Coordinator,
     /// The last record that this report knows.
@@ -199,6 +206,8 @@ impl RunReport {
             (_, Some(_)) if self.result == Some(RunResult::Refused) && self.cancelled => {
                 Exit::Cancelled
             }
+            // Nothing is left: the run failed, and that is all.
+            (_, Some(RunResult::RollbackIncomplete)) if self.owing.is_empty() => Exit::Failed,
             (_, Some(result)) => Exit::of(result),
             (Phase::Expired | Phase::UnknownProtocol, None) => Exit::Unavailable,
             (_, None) => Exit::GaveUp,

@@ -105,9 +105,62 @@ pub(crate) struct WorkflowReport {
     /// What was left behind, kept on purpose, or is worth a warning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) left: Vec<String>,
-    /// How it ended, once the run is closed.
+    /// How it ended, once the run is closed; this never changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<Outcome>,
+    /// How what it left was settled since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) settled: Option<SettledReport>,
+}
+
+/// How a debt was settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Settled {
+    /// It was undone after all.
+    RolledBack,
+    /// An operator kept what is there.
+    Kept,
+    /// It was finalized after all.
+    Finalized,
+}
+
+/// A debt that is settled, told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SettledReport {
+    /// How.
+    pub(crate) how: Settled,
+    /// The agent's report.
+    pub(crate) record: Sequence,
+    /// When.
+    pub(crate) at: At,
+    /// The request that asked for it, if an operator did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<RequestReport>,
+}
+
+impl SettledReport {
+    /// Who settled it, where and why, and what that means.
+    pub(crate) fn text(&self) -> String {
+        let how = match self.how {
+            Settled::RolledBack => "rolled back",
+            Settled::Kept => "what is there was kept",
+            Settled::Finalized => "finalized",
+        };
+        match &self.request {
+            Some(request) if request.reason.is_empty() => {
+                format!("settled by {} (#{}): {how}", request.by, request.record)
+            }
+            Some(request) => {
+                format!(
+                    "settled by {} (#{}): {}; {how}",
+                    request.by, request.record, request.reason
+                )
+            }
+            None => format!("settled by its agent (#{}): {how}", self.record),
+        }
+    }
 }
 
 /// How far a step is.

@@ -256,12 +256,34 @@ fn an_unfinished_rollback_says_how_to_settle_it() {
     assert_eq!(told.exit(), Exit::RollbackIncomplete);
     assert!(told.waiting.is_empty());
     let warning = told.settlement.clone().unwrap();
-    assert!(warning.contains("lockstep rollback resume r1"), "{warning}");
+    assert!(warning.contains("lockstep rollback resume shop/r1"), "{warning}");
     assert!(told.text(Paint(false)).contains("left: /srv/current"));
     let reason = "mended".to_owned();
     let by = "eve".to_owned();
-    log.write(Family::Request, Record::ResumeRequested { by, reason, workflow: None });
-    assert_eq!(log.report().settlement, None, "it was asked for already");
+    let asked = log.write(Family::Request, Record::ResumeRequested { by, reason, workflow: None });
+    let told = log.report();
+    let pending = told.settlement.clone().unwrap();
+    assert!(pending.contains(&format!("resume was requested by eve (#{asked})")), "{pending}");
+    assert_eq!(told.exit(), Exit::RollbackIncomplete, "asking settles nothing");
+    let back = Record::RolledBack {
+        epoch: 1,
+        residue: Vec::new(),
+        accepted: false,
+        output: String::new(),
+    };
+    let settled = log.write(of("backend"), back.clone());
+    let told = log.report();
+    assert_eq!((told.settlement.clone(), told.owing.len()), (None, 0));
+    assert_eq!(told.result, Some(RunResult::RollbackIncomplete), "Closed never changes");
+    assert_eq!(told.exit(), Exit::Failed);
+    assert_eq!(told.void, []);
+    let text = told.text(Paint(false));
+    assert!(text.contains("failed; what a rollback left is settled"), "{text}");
+    let who = format!("settled by eve (#{asked}): mended; rolled back");
+    assert!(text.contains(&who) && !text.contains("left: "), "{text}");
+    log.write(of("backend"), back);
+    let again = log.report().void;
+    assert_eq!(again[0].reason, format!("settled at #{settled}"));
 }
 
 #[test]

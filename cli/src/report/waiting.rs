@@ -52,7 +52,7 @@ fn coordinator(heard: &Heard, to: &str) -> Missing {
     let doing = match heard.coordinator {
         Coordinator::Silent => format!("none answers; one has to {to}"),
         Coordinator::Alive => format!("alive, about to {to}"),
-        Coordinator::NotAsked => format!("has to {to}"),
+        Coordinator::NotAsked | Coordinator::Unknown => format!("has to {to}"),
     };
     Missing { who: "a coordinator".to_owned(), doing }
 }

@@ -7,7 +7,9 @@ use lockstep_shared::{
     record::{Cause, Outcome, Record},
 };
 
-use super::{At, Beat, Heard, Stage, StepReport, StepStage, WorkflowReport};
+use super::{
+    At, Beat, Heard, Settled, SettledReport, Stage, StepReport, StepStage, WorkflowReport,
+};
 
 /// One workflow of the plan, told.
 pub(super) fn workflow(
@@ -33,10 +35,12 @@ pub(super) fn workflow(
             broken_by: None,
             left: Vec::new(),
             outcome,
+            settled: None,
         };
     };
+    let settled = settled(fold, name);
     let (stage, doing, since) = doing(fold, name, state);
-    let (error, left) = ended(state);
+    let (error, left) = ended(state, settled.as_ref());
     WorkflowReport {
         name: name.clone(),
         target: planned.target.kind(),
@@ -52,7 +56,24 @@ pub(super) fn workflow(
         broken_by: broken_by(fold, state),
         left,
         outcome,
+        settled,
     }
+}
+
+/// How a debt of this workflow was settled.
+pub(super) fn settled(fold: &RunFold, name: &WorkflowName) -> Option<SettledReport> {
+    let settlement = fold.settlement(name)?;
+    let how = match &settlement.report.record {
+        Record::Finalized { .. } => Settled::Finalized,
+        Record::RolledBack { accepted: true, .. } => Settled::Kept,
+        _ => Settled::RolledBack,
+    };
+    Some(SettledReport {
+        how,
+        record: settlement.report.moment.seq,
+        at: At(settlement.report.moment.time),
+        request: settlement.request.and_then(super::build::request),
+    })
 }
 
 /// Whose fault it is that this workflow does not stand; the output is told once, with the run's.
@@ -89,7 +110,8 @@ fn doing(
     state: &WorkflowState,
 ) -> (Stage, String, Option<At>) {
     if let Some((stage, text)) = reported_end(fold, name, state) {
-        let since = state.ended.as_ref().map(|ended| At(ended.moment.time));
+        let last = state.after_end.as_ref().or(state.ended.as_ref());
+        let since = last.map(|ended| At(ended.moment.time));
         return (stage, text, since);
     }
     if goes_back(fold, state) {
@@ -155,14 +177,18 @@ fn reported_end(
     state: &WorkflowState,
 ) -> Option<(Stage, String)> {
     let text = |stage, text: &str| Some((stage, text.to_owned()));
-    match state.ended.as_ref().map(|ended| &ended.record) {
+    if let Some(settled) = settled(fold, name) {
+        let stage = match settled.how {
+            Settled::Finalized => Stage::Finalized,
+            Settled::RolledBack | Settled::Kept => Stage::RolledBack,
+        };
+        return Some((stage, settled.text()));
+    }
+    match last_report(state) {
         Some(Record::Finalized { degraded: Some(what), .. }) => {
             return Some((Stage::Finalized, format!("finalized, degraded after commit: {what}")));
         }
         Some(Record::Finalized { .. }) => return text(Stage::Finalized, "finalized"),
-        Some(Record::RolledBack { accepted: true, .. }) => {
-            return text(Stage::RolledBack, "settled by an operator: what is there was kept");
-        }
         Some(Record::RolledBack { residue, .. }) if !residue.is_empty() => {
             return text(Stage::RolledBack, "rolled back, but for what is listed");
         }
@@ -203,9 +229,18 @@ fn going_back(state: &WorkflowState) -> (Stage, String, Option<At>) {
     (Stage::RollingBack, text.to_owned(), None)
 }
 
+/// What its agent last reported of its end, above Closed too.
+fn last_report(state: &WorkflowState) -> Option<&Record> {
+    state.after_end.as_ref().or(state.ended.as_ref()).map(|ended| &ended.record)
+}
+
 /// What went wrong in the end, and what is left or worth a warning.
-fn ended(state: &WorkflowState) -> (Option<String>, Vec<String>) {
-    match state.ended.as_ref().map(|ended| &ended.record) {
+fn ended(state: &WorkflowState, settled: Option<&SettledReport>) -> (Option<String>, Vec<String>) {
+    // What an operator keeps is not left any more.
+    if settled.is_some_and(|settled| settled.how == Settled::Kept) {
+        return (None, Vec::new());
+    }
+    match last_report(state) {
         Some(Record::RolledBack { residue, .. }) => (None, residue.clone()),
         Some(Record::RollbackFailed { error, left, .. }) => (Some(error.clone()), left.clone()),
         Some(Record::Finalized { warnings, .. }) => (None, warnings.clone()),

@@ -5,13 +5,13 @@ use std::time::Duration;
 use lockstep_bus::ConnectionArgs;
 use lockstep_shared::{
     fold::{Decision, Effect, RunFold},
-    record::Record,
+    record::{Record, RunResult},
 };
 
 use crate::{
     context::Context,
     exit::Exit,
-    failure::{Failure, Outcome},
+    failure::Outcome,
     find,
     flags::seconds,
     online::{close, connect},
@@ -20,19 +20,19 @@ use crate::{
     report::{Heard, report},
     requesting::{Requested, request},
     terminal::line,
-    verbs::RunArg,
     who::{claimed, now},
 };
 
 /// Abort a run: everybody in it rolls back.
 ///
 /// A run that is already decided does not change: the answer says so and the code is 9. A queued
-/// run is never admitted. With --wait the code says how it ended: 0 everybody is back, 4 some
-/// workflows stand (`onFailure: each-own`), 5 a rollback did not finish, 7 gave up waiting.
+/// run is never admitted. With --wait, also for a run that is rolling back already, the code says
+/// how it ended: 0 everybody is back, 4 some workflows stand (`onFailure: each-own`), 5 a rollback
+/// did not finish, 7 gave up waiting.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    run: RunArg,
+    /// Which run: PIPELINE/RUN, RUN (or the beginning or end of its id), or PIPELINE for its open run
+    run: String,
     /// Why; kept in the log, and told to everybody who rolls back
     #[arg(long, short, value_name = "TEXT")]
     reason: String,
@@ -50,18 +50,19 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
-    if args.run.run.is_none() {
-        return Err(Failure::usage("`abort` needs to be told which run")
-            .help("`lockstep ls --open` lists the open runs"));
-    }
     let bus = connect(&args.connection, "abort").await?;
-    let key = find::run(&bus, args.run.run.as_deref()).await?;
+    let key = find::run(&bus, Some(&args.run), find::Need::Open).await?;
     let mut reader = RunReader::new(&bus, &key);
     reader.catch_up().await?;
     if let Some(text) = too_late(reader.fold()) {
         let answer =
             Requested { run: key.to_string(), seq: reader.fold().position(), counted: false, text };
         print(&render(&answer, args.output, context.out)?)?;
+        // It goes back, and whoever asks again wants to know when that is over.
+        let goes_back = matches!(reader.fold().decision(), Decision::Aborted(_));
+        if args.wait && goes_back && reader.fold().closed().is_none() {
+            return wait(&mut reader, args.timeout).await;
+        }
         return Ok(Exit::TooLate);
     }
     let record = Record::AbortRequested { by: claimed(), reason: args.reason };
@@ -97,10 +98,12 @@ async fn wait(reader: &mut RunReader, timeout: Duration) -> Outcome {
     say(&format!("{}: closed: {}", fold.key(), line(&ended.summary)));
     ended.settlement.iter().for_each(|settlement| say(&line(settlement)));
     let result = fold.closed().map(|closed| closed.result);
-    Ok(match result.map(Exit::of) {
-        // What was asked for: cancelled, or refused before it began.
-        Some(Exit::Cancelled | Exit::Unavailable) | None => Exit::Done,
-        Some(other) => other,
+    Ok(match result {
+        // What was asked for: everybody is back, or it was refused before it began.
+        Some(RunResult::Cancelled | RunResult::RolledBack | RunResult::Refused) | None => {
+            Exit::Done
+        }
+        Some(other) => Exit::of(other),
     })
 }
 

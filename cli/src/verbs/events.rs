@@ -43,7 +43,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     }
     check_kinds(&args.kind)?;
     let bus = connect(&args.connection, "events").await?;
-    let key = find::run(&bus, args.run.run.as_deref()).await?;
+    let key = find::run(&bus, args.run.run.as_deref(), find::Need::Look).await?;
     let mut reader = RunReader::new(&bus, &key);
     if args.follow {
         follow(&mut reader, &args, context).await?;

@@ -86,7 +86,7 @@ impl Show for Tail {
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let bus = connect(&args.connection, "logs").await?;
-    let key = find::run(&bus, args.run.run.as_deref()).await?;
+    let key = find::run(&bus, args.run.run.as_deref(), find::Need::Look).await?;
     let mut reader = RunReader::new(&bus, &key);
     let mut tails = Vec::new();
     reader.catch_up_with(|entry, _, fold| tails.extend(tail(entry, fold))).await?;

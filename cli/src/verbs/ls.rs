@@ -1,11 +1,11 @@
 //! `ls`: the runs that the log holds.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
     id::{PipelineName, RunId, RunKey},
-    record::{Record, RunResult},
+    record::RunResult,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -15,7 +15,7 @@ use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    find,
+    find::{self, End},
     online::{close, connect},
     output::{Format, Show, print, render, render_all},
     reader::RunReader,
@@ -148,7 +148,7 @@ fn screen(rows: &[Row], args: &Args, context: Context) -> Result<String, Failure
 
 /// The rows wanted, the latest first.
 async fn rows(bus: &Bus, args: &Args) -> Result<Vec<Row>, Failure> {
-    let ended = ended(bus, args.pipeline.as_ref()).await?;
+    let ended = find::ended(bus, args.pipeline.as_ref()).await?;
     let mut planned: Vec<(RunKey, Option<Timestamp>)> = find::planned(bus)
         .await?
         .into_iter()
@@ -169,7 +169,10 @@ async fn rows(bus: &Bus, args: &Args) -> Result<Vec<Row>, Failure> {
     let mut rows = Vec::with_capacity(planned.len());
     for (key, time) in planned {
         rows.push(match (ended.get(&key), time) {
-            (Some(end), Some(_)) => end.row(key, time),
+            (Some(end), Some(_)) => {
+                let settled = is_settled(bus, &key, end).await?;
+                ended_row(key, end, time, settled)
+            }
             (Some(end), None) => expired(key, end),
             (None, _) => open_row(bus, key, time).await?,
         });
@@ -181,56 +184,41 @@ fn is_of(args: &Args, key: &RunKey) -> bool {
     args.pipeline.as_ref().is_none_or(|pipeline| *pipeline == key.pipeline)
 }
 
-/// How a run ended.
-struct End {
-    at: Timestamp,
-    result: RunResult,
-}
-
-impl End {
-    fn row(&self, key: RunKey, planned: Option<Timestamp>) -> Row {
-        let summary = match self.result {
-            RunResult::Succeeded => "succeeded",
-            RunResult::Planned => "planned",
-            RunResult::RolledBack => "failed, rolled back",
-            RunResult::RollbackIncomplete => "failed, a rollback did not finish",
-            RunResult::Cancelled => "cancelled, rolled back",
-            RunResult::Partial => "partial",
-            RunResult::Refused => "refused",
-        };
-        Row {
-            pipeline: key.pipeline,
-            run: key.run,
-            phase: Phase::Closed,
-            result: Some(self.result),
-            summary: summary.to_owned(),
-            planned: planned.map(At),
-            closed: Some(At(self.at)),
-        }
+fn ended_row(key: RunKey, end: &End, planned: Option<Timestamp>, settled: bool) -> Row {
+    let summary = match end.result {
+        RunResult::Succeeded => "succeeded",
+        RunResult::Planned => "planned",
+        RunResult::RolledBack => "failed, rolled back",
+        RunResult::RollbackIncomplete if settled => "failed; what a rollback left is settled",
+        RunResult::RollbackIncomplete => "failed, a rollback did not finish",
+        RunResult::Cancelled => "cancelled, rolled back",
+        RunResult::Partial => "partial",
+        RunResult::Refused => "refused",
+    };
+    Row {
+        pipeline: key.pipeline,
+        run: key.run,
+        phase: Phase::Closed,
+        result: Some(end.result),
+        summary: summary.to_owned(),
+        planned: planned.map(At),
+        closed: Some(At(end.at)),
     }
 }
 
 fn expired(key: RunKey, end: &End) -> Row {
-    let row = end.row(key, None);
+    let row = ended_row(key, end, None, false);
     Row { phase: Phase::Expired, summary: format!("{}; its plan has expired", row.summary), ..row }
 }
 
-/// Of every closed run, the first valid Closed.
-async fn ended(
-    bus: &Bus,
-    pipeline: Option<&PipelineName>,
-) -> Result<BTreeMap<RunKey, End>, Failure> {
-    let subjects = bus.subjects();
-    let filter = pipeline.map_or_else(|| subjects.all_closed(), |name| subjects.closed_of(name));
-    let mut ended = BTreeMap::new();
-    for entry in find::entries(bus, vec![filter]).await? {
-        if let Ok(stated) = &entry.content
-            && let Record::Closed { result, .. } = &stated.record
-        {
-            ended.entry(entry.key).or_insert(End { at: entry.time, result: *result });
-        }
+/// Whether what a rollback left is settled: only the records above the end say so.
+async fn is_settled(bus: &Bus, key: &RunKey, end: &End) -> Result<bool, Failure> {
+    if end.result != RunResult::RollbackIncomplete {
+        return Ok(false);
     }
-    Ok(ended)
+    let mut reader = RunReader::new(bus, key);
+    reader.catch_up().await?;
+    Ok(reader.fold().owing().next().is_none())
 }
 
 async fn open_row(bus: &Bus, key: RunKey, time: Option<Timestamp>) -> Result<Row, Failure> {

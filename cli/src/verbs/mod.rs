@@ -28,8 +28,8 @@ pub(crate) use run::again;
 /// Which run is meant.
 #[derive(Debug, clap::Args)]
 pub(crate) struct RunArg {
-    /// Which run: PIPELINE/RUN, RUN (or the beginning of its id), or PIPELINE for its open run, else
-    /// its latest [default: the open or latest run of all; `abort` has to be told]
+    /// Which run: PIPELINE/RUN, RUN (or the beginning or end of its id), or PIPELINE for its open
+    /// run, else its latest that was not refused or a dry run [default: the same of all runs]
     pub(crate) run: Option<String>,
 }
 
@@ -66,7 +66,7 @@ impl Verb {
     pub(crate) fn logs(&self) -> &'static str {
         match self {
             // The agents run in this process: what their commands print belongs on the screen.
-            Self::Dev(_) => "error,lockstep::output=info",
+            Self::Dev(_) => "error,lockstep::owing=off,lockstep::output=info",
             _ => "off",
         }
     }

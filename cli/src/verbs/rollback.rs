@@ -6,22 +6,23 @@ use clap::Subcommand;
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
     fold::RunFold,
-    id::{RunKey, WorkflowName},
-    record::{Outcome as Ended, Record, RunResult},
+    id::{RunKey, Sequence, WorkflowName},
+    record::Record,
 };
 
 use crate::{
     context::Context,
     exit::Exit,
     failure::{Failure, Outcome},
-    find::{self, nearest},
+    find::{self, Need, nearest},
     flags::seconds,
     online::{close, connect},
     output::{Format, print, render, say},
     reader::{News, RunReader},
+    report::{Heard, Stage, report},
     requesting::{Requested, request, settles},
     terminal::line,
-    who::claimed,
+    who::{claimed, now},
 };
 
 /// Settle what a rollback that did not finish left behind.
@@ -36,18 +37,21 @@ enum What {
     /// Try the undo again
     ///
     /// Repair the target first. The agent that has the undo record does it, at once or as soon as
-    /// it runs; other agents do nothing.
+    /// it runs; other agents do nothing. An agent tries each undo three times by itself before it
+    /// counts as failed; until then there is nothing to resume. What is settled already is told,
+    /// with code 9. With --wait: 0 settled, 5 it failed again, 7 gave up waiting.
     Resume(Settle),
     /// Keep what is there and settle the debt, so that the next run may begin
     ///
-    /// Who and why is kept in the log. Nothing is written to the target.
+    /// Who and why is kept in the log. Nothing is written to the target. What is settled already is
+    /// told, with code 9. With --wait: 0 settled, 7 gave up waiting.
     Accept(Accept),
 }
 
 #[derive(Debug, clap::Args)]
 struct Settle {
-    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for its open or latest run; a run that has expired from
-    /// the log is named in full
+    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for the one with a rollback that is not finished; a
+    /// run that has expired from the log is named in full
     run: String,
     /// Only this workflow
     #[arg(long, short, value_name = "NAME")]
@@ -61,8 +65,8 @@ struct Settle {
 
 #[derive(Debug, clap::Args)]
 struct Accept {
-    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for its open or latest run; a run that has expired from
-    /// the log is named in full
+    /// Which run: PIPELINE/RUN, RUN, or PIPELINE for the one with a rollback that is not finished; a
+    /// run that has expired from the log is named in full
     run: String,
     /// Only this workflow
     #[arg(long, short, value_name = "NAME")]
@@ -107,8 +111,14 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let key = run_of(&bus, &run).await?;
     let mut reader = RunReader::new(&bus, &key);
     reader.catch_up().await?;
-    check(reader.fold(), workflow.as_ref())?;
-    let stuck = stuck(reader.fold(), workflow.as_ref());
+    let stuck = match stuck(reader.fold(), workflow.as_ref(), verb)? {
+        Stuck::Left(names) => names,
+        Stuck::Settled { seq, text } => {
+            let answer = Requested { run: key.to_string(), seq, counted: false, text };
+            print(&render(&answer, common.output, context.out)?)?;
+            return Ok(Exit::TooLate);
+        }
+    };
     let (seq, _) = request(&bus, &mut reader, &record).await?;
     let text = format!(
         "{verb} requested (#{seq}); the agent that has the undo record acts on it as soon as it \
@@ -129,7 +139,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
 
 /// The run meant; one that is named in full may be gone from the log while its debt is not.
 async fn run_of(bus: &Bus, wanted: &str) -> Result<RunKey, Failure> {
-    match (find::run(bus, Some(wanted)).await, find::parse_key(wanted)) {
+    match (find::run(bus, Some(wanted), Need::Debt).await, find::parse_key(wanted)) {
         (Ok(key), _) => Ok(key),
         (Err(failure), Some(key)) if failure.exit == Exit::Usage => {
             say(&format!(
@@ -155,29 +165,63 @@ fn check(fold: &RunFold, workflow: Option<&WorkflowName>) -> Result<(), Failure>
     Err(Failure::usage(format!("no workflow {wanted} takes part in {}", fold.key())).help(help))
 }
 
-/// The workflows whose rollback is known not to be finished.
-fn stuck(fold: &RunFold, workflow: Option<&WorkflowName>) -> BTreeSet<String> {
+/// What a request would be about.
+enum Stuck {
+    /// The workflows that are to report.
+    Left(BTreeSet<String>),
+    /// Nothing any more: it is settled.
+    Settled { seq: Sequence, text: String },
+}
+
+/// The workflows that a request is about, unless there is nothing to ask for.
+fn stuck(fold: &RunFold, workflow: Option<&WorkflowName>, verb: &str) -> Result<Stuck, Failure> {
+    check(fold, workflow)?;
     let wanted = |name: &WorkflowName| workflow.is_none_or(|wanted| wanted == name);
-    let Some(closed) = fold.closed() else {
-        let open = fold.workflows().iter().filter(|(name, state)| {
-            wanted(name)
-                && matches!(
-                    state.ended.as_ref().map(|ended| &ended.record),
-                    Some(Record::RollbackFailed { .. })
-                )
-        });
-        return open.map(|(name, _)| name.to_string()).collect();
-    };
-    if closed.result != RunResult::RollbackIncomplete {
-        say(&format!(
-            "note: {} is closed and no rollback of it is known to be unfinished",
-            fold.key()
-        ));
+    let owing: BTreeSet<String> =
+        fold.owing().filter(|name| wanted(name)).map(ToString::to_string).collect();
+    // Of a run whose plan is gone only its agents know what is left.
+    if !owing.is_empty() || fold.plan().is_none() {
+        return Ok(Stuck::Left(owing));
     }
-    let unsettled = closed.outcomes.iter().filter(|(name, outcome)| {
-        wanted(name) && matches!(outcome, Ended::Failed { .. } | Ended::Unknown)
+    let told = report(fold, &Heard { now: now(), ..Heard::default() });
+    let settled = told.workflows.iter().filter(|workflow| wanted(&workflow.name));
+    let settled: Vec<(Sequence, String)> = settled
+        .filter_map(|workflow| {
+            let settled = workflow.settled.as_ref()?;
+            Some((settled.record, format!("{}: {}", workflow.name, settled.text())))
+        })
+        .collect();
+    if let Some(seq) = settled.iter().map(|(seq, _)| *seq).max() {
+        let texts: Vec<String> = settled.into_iter().map(|(_, text)| text).collect();
+        return Ok(Stuck::Settled { seq, text: format!("already settled: {}", texts.join(". ")) });
+    }
+    let undoing = told.workflows.iter().filter(|workflow| {
+        wanted(&workflow.name) && workflow.stage == Stage::RollingBack && fold.closed().is_none()
     });
-    unsettled.map(|(name, _)| name.to_string()).collect()
+    let undoing: BTreeSet<String> = undoing.map(|workflow| workflow.name.to_string()).collect();
+    let key = fold.key();
+    match (verb, workflow) {
+        // An operator may keep what is there while an agent still tries.
+        ("accept", _) if !undoing.is_empty() => Ok(Stuck::Left(undoing)),
+        _ if !undoing.is_empty() => Err(Failure::usage(format!(
+            "nothing is to be resumed yet: {} is still undoing, and tries each undo three times \
+             before it counts as failed",
+            lockstep_shared::fold::listed(undoing)
+        ))
+        .help(format!("`lockstep status {key} --watch` shows what comes of it"))),
+        // A log that lost records may not know of a debt; whoever names the workflow does.
+        (_, Some(name)) if fold.closed().is_some() => Ok(Stuck::Left([name.to_string()].into())),
+        _ => Err(Failure::usage(format!(
+            "nothing of {key} is to be settled: {}",
+            line(&told.summary)
+        ))
+        .help(if fold.closed().is_some() {
+            "if an agent names this run all the same, name its workflow with `--workflow`"
+                .to_owned()
+        } else {
+            format!("`lockstep abort {key} --reason TEXT` takes an open run back")
+        })),
+    }
 }
 
 /// Waits until every unsettled workflow has reported.

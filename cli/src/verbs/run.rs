@@ -40,7 +40,8 @@ pub(crate) struct Args {
     file: Option<PathBuf>,
     #[command(flatten)]
     inputs: InputArgs,
-    /// Submit the plan of an earlier run again: PIPELINE/RUN, RUN, or PIPELINE for its latest
+    /// Submit the plan of an earlier run again: PIPELINE/RUN, RUN, or PIPELINE for the latest that
+    /// was committed
     #[arg(long, value_name = "RUN", conflicts_with_all = ["file", "params", "skip_checks"])]
     from_run: Option<String>,
     /// The run's id [default: a fresh UUIDv7]; one that is in use for the same plan attaches to
@@ -122,7 +123,7 @@ async fn begin(bus: &Bus, ready: Option<Submission>, args: &Args) -> Result<Subm
 
 /// An earlier run's plan, its bundles copied so that they live as long as the new run's log.
 pub(crate) async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
-    let key = find::run(bus, Some(earlier)).await?;
+    let key = find::run(bus, Some(earlier), find::Need::Committed).await?;
     let subject = bus.subjects().slot(&key, &Family::Plan.slot(1));
     let entry = bus.get_one(&subject, soon()).await.map_err(unreadable)?;
     let record = entry.and_then(|entry| entry.content.ok()).map(|stated| stated.record);

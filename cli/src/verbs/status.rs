@@ -42,7 +42,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
             .help("use `-o jsonl`: one document a line"));
     }
     let bus = connect(&args.connection, "status").await?;
-    let key = find::run(&bus, args.run.run.as_deref()).await?;
+    let key = find::run(&bus, args.run.run.as_deref(), find::Need::Look).await?;
     let mut watching = Watching::new(&bus, &key).await;
     watching.catch_up().await?;
     watching.listen_once().await;

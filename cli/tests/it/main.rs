@@ -5,6 +5,7 @@ mod manifests;
 mod offline;
 mod online;
 mod parties;
+mod recipe;
 mod reference;
 mod rollback;
 mod trouble;

@@ -139,6 +139,41 @@ async fn a_missing_permission_is_told_as_that() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn status_answers_and_says_what_it_may_not_ask() {
+    let config = "
+        accounts { A { jetstream: enabled, users: [
+            { user: all, password: p },
+            { user: few, password: p, permissions {
+                publish: { deny: [\"lockstep.open.>\"] }, subscribe: { deny: [\"lockstep.beat.>\"] } } },
+        ] } }
+        no_auth_user: all";
+    let mut world = World::on(server_with(config).await).await;
+    world.coordinate().await;
+    world.file("shop.yaml", &good_shop());
+    world.call(&["run", "shop.yaml", "--run-id", "r1", "--detach"]).await.ended(0);
+    let few = [("NATS_USER", "few"), ("NATS_PASSWORD", "p")];
+    let ran = call(&world.server, &["status", "r1", "-o", "json"], &few).await.ended(0);
+    assert_eq!(ran.json()["coordinator"], "unknown");
+    let warnings = ran.json()["warnings"].to_string();
+    for missing in ["publish to lockstep.open.shop.backend", "subscribe to lockstep.beat."] {
+        assert!(warnings.contains(missing), "{missing} is missing in {warnings}");
+    }
+    world.call(&["abort", "r1", "--reason", "done", "--wait"]).await.ended(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_is_not_taken_for_a_missing_coordinator() {
+    let mut world = World::new().await;
+    world.file("shop.yaml", &good_shop());
+    let run = world.start(&["run", "shop.yaml", "--run-id", "r1", "--timeout", "12s"]);
+    world.status("r1", |report| report["phase"] == "joining").await;
+    world.server.kill();
+    let ran = run.end().await.ended(7);
+    assert!(ran.err.contains("NATS is out of reach"), "{}", ran.err);
+    assert!(!ran.err.contains("no coordinator answers"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_with_another_configuration_is_compared() {
     let world = World::deserted().await;
     let bus = world.bus().await;

@@ -131,6 +131,20 @@ impl Running {
         assert!(sent.expect("kill runs").success());
     }
 
+    /// Waits until it has printed this.
+    pub(crate) async fn says(&mut self, wanted: &str) {
+        use tokio::io::AsyncReadExt;
+        let mut out = self.0.stdout.take().expect("it is piped");
+        let (mut said, mut part) = (Vec::new(), [0; 1024]);
+        while !String::from_utf8_lossy(&said).contains(wanted) {
+            let count = timeout(LIMIT, out.read(&mut part)).await.expect("it prints in time");
+            let count = count.expect("it is read");
+            assert!(count > 0, "it ended without {wanted}: {}", String::from_utf8_lossy(&said));
+            said.extend_from_slice(&part[..count]);
+        }
+        self.0.stdout = Some(out);
+    }
+
     /// Waits for its end.
     pub(crate) async fn end(self) -> Ran {
         let output = timeout(LIMIT, self.0.wait_with_output()).await;

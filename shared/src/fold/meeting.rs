@@ -108,7 +108,8 @@ impl RunFold {
                 self.blame(Scope::Barrier(barrier.clone()), cause)
             }
             Some(BarrierFate::Complete { .. }) => {
-                Err("already released; use `lockstep abort`".into())
+                let run = &self.key.run;
+                Err(format!("already released; use `lockstep abort {run} --reason TEXT`").into())
             }
             _ => Err("the barrier is aborted already".into()),
         }

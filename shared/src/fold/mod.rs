@@ -10,6 +10,7 @@ mod cause;
 mod causes;
 mod clocks;
 mod deadlock;
+mod debts;
 mod due;
 mod each_own;
 mod meeting;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 
 pub use cause::{cut, listed, tail};
 pub use clocks::{Clock, Watch};
+pub use debts::Settlement;
 pub use state::*;
 
 use crate::{
@@ -280,7 +282,7 @@ impl RunFold {
         };
         let kind = stated.record.kind();
         let judged = if self.closed.is_some() {
-            self.requested_after_end(here, &stated.record)
+            self.after_end(here, &entry.slot.family, &stated.record)
         } else {
             self.touch(&entry.slot.family, here);
             self.judge(here, &entry.slot.family, &stated.record)
@@ -305,16 +307,6 @@ impl RunFold {
             self.notes_forgotten += 1;
         }
         self.notes.push(Note { moment: here.moment, slot: slot.clone(), kind, reason });
-    }
-
-    /// After Closed only a debt's requests still mean something, to the agent that has the debt.
-    fn requested_after_end(&mut self, here: Here, record: &Record) -> Judged {
-        match record {
-            Record::ResumeRequested { .. } | Record::AcceptRequested { .. } => {
-                self.requested(here, record)
-            }
-            _ => Err("the run is closed".into()),
-        }
     }
 
     /// The workflow of this name that takes part, if there is one.

@@ -3,12 +3,9 @@
 use super::causes::Scope;
 use super::{
     Admission, Decision, Ended, FailedState, Here, Judged, MAX_IGNORED_BYTES, Moment, OwnDecision,
-    RunFold, StepState, cut,
+    RunFold, StepState, WorkflowState, cut,
 };
-use crate::{
-    id::{Epoch, WorkflowName},
-    record::Record,
-};
+use crate::{id::WorkflowName, record::Record};
 
 impl RunFold {
     /// A record in a workflow's own slots.
@@ -29,19 +26,12 @@ impl RunFold {
         };
         let moment = here.moment;
         if let Record::Joined { instance, version } = record {
-            if here.number <= state.epoch {
-                return Err(format!("epoch {} has joined since", state.epoch).into());
-            }
-            state.epoch = here.number;
-            state.instance = instance.clone();
-            state.version = version.clone();
-            state.joined = Some(moment);
-            state.left = None;
+            state.join(here, instance, version)?;
             state.failed = state.failed.take().filter(|_| has_verdict || went_back);
             self.notice_all_joined(moment);
             return Ok(());
         }
-        check_epoch(record, state.epoch)?;
+        state.check_epoch(record)?;
         match record {
             Record::StepStarted { step, attempt, .. } => {
                 if has_verdict {
@@ -117,10 +107,29 @@ impl RunFold {
     }
 }
 
-fn check_epoch(record: &Record, current: Epoch) -> Judged {
-    match record.epoch() {
-        Some(epoch) if epoch == current && current > 0 => Ok(()),
-        Some(epoch) => Err(format!("it is of epoch {epoch}; the current one is {current}").into()),
-        None => Err("it names no epoch".into()),
+impl WorkflowState {
+    /// A new incarnation of its agent.
+    pub(super) fn join(&mut self, here: Here, instance: &str, version: &str) -> Judged {
+        if here.number <= self.epoch {
+            return Err(format!("epoch {} has joined since", self.epoch).into());
+        }
+        self.epoch = here.number;
+        self.instance = instance.to_owned();
+        self.version = version.to_owned();
+        self.joined = Some(here.moment);
+        self.left = None;
+        Ok(())
+    }
+
+    /// Whether a record is of the current incarnation.
+    pub(super) fn check_epoch(&self, record: &Record) -> Judged {
+        let current = self.epoch;
+        match record.epoch() {
+            Some(epoch) if epoch == current && current > 0 => Ok(()),
+            Some(epoch) => {
+                Err(format!("it is of epoch {epoch}; the current one is {current}").into())
+            }
+            None => Err("it names no epoch".into()),
+        }
     }
 }

@@ -144,8 +144,10 @@ pub struct WorkflowState {
     pub left: Option<Moment>,
     /// When it began to roll back.
     pub rolling_back: Option<Moment>,
-    /// Its last record.
+    /// Its last record below Closed.
     pub ended: Option<Ended>,
+    /// What it reported above Closed, if it had something to settle.
+    pub after_end: Option<Ended>,
     /// The last valid record in its workflow and party slots.
     pub last: Sequence,
     /// When that was stored.

@@ -459,7 +459,38 @@ fn parity_21_a_stuck_rollback_is_listed_and_the_others_finish() {
         workflow: None,
     };
     assert_eq!(log.write(Family::Request, resume), Effect::Counted);
-    assert!(is_void(&log.rolled_back("backend", &[]), "closed"));
+    let owing = |log: &Log| log.fold.owing().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(owing(&log), ["backend"]);
+    assert!(is_void(&log.rolled_back("frontend", &[]), "closed"), "it has nothing to settle");
+    assert_eq!(log.join("backend"), Effect::Counted);
+    assert_eq!(log.rolled_back("backend", &[]), Effect::Counted);
+    assert_eq!(owing(&log), Vec::<String>::new());
+    assert_eq!(log.result(), RunResult::RollbackIncomplete, "Closed never changes");
+    let by = log.fold.settlement(&workflow_name("backend")).unwrap().request.unwrap();
+    assert!(matches!(&by.record, Record::ResumeRequested { by, .. } if by == "ada"));
+    assert!(is_void(&log.rolled_back("backend", &[]), "settled at #"));
+}
+
+#[test]
+fn a_debt_is_open_until_its_agent_says_that_it_is_settled() {
+    let mut log = Log::prepared(reference());
+    log.start("backend", 0);
+    log.abort();
+    log.settle();
+    log.deadline(Deadline::Ending);
+    log.settle();
+    let backend = workflow_name("backend");
+    assert!(log.fold.is_unknown(&backend));
+    let accept =
+        Record::AcceptRequested { by: "ada".to_owned(), reason: "kept".to_owned(), workflow: None };
+    assert_eq!(log.write(Family::Request, accept), Effect::Counted);
+    assert_eq!(log.fold.owing().count(), 1, "asking settles nothing");
+    assert!(log.fold.pending_request(&backend).is_some());
+    let residue = Vec::new();
+    let accepted = Record::RolledBack { epoch: 1, residue, accepted: true, output: String::new() };
+    assert_eq!(log.own("backend", accepted), Effect::Counted);
+    assert_eq!((log.fold.owing().count(), log.fold.is_unknown(&backend)), (0, false));
+    assert!(log.fold.pending_request(&backend).is_none());
 }
 
 #[test]

@@ -26,11 +26,16 @@ pub(crate) struct Args {
 enum What {
     /// State that a foreign party stands at a barrier: an approval
     ///
-    /// May come early: a barrier's clock starts with the first workflow that arrives.
+    /// May come early: a barrier's clock starts with the first workflow that arrives. Whoever comes
+    /// too late is told so, with code 9. With --wait or --until-decided the code says what became of
+    /// the barrier or of the run, also for an arrival that is repeated or comes too late: see
+    /// `lockstep barrier wait`.
     Arrive(Arrive),
-    /// Wait until a barrier is released or aborted
+    /// Wait until a barrier is released or aborted, or until the run is decided
     ///
-    /// Exits with 0 if it is released and 4 if it is aborted, with the cause on standard error.
+    /// Exits with 0 if it is released and 4 if it is aborted or the run ended without it, with the
+    /// cause on standard error. With --until-decided: 0 if the run is committed, 4 if it is not, 5
+    /// and 6 as `run` does; what else comes (7 gave up waiting, 8 out of reach) says nothing of it.
     Wait(Wait),
     /// State that a foreign party says no: the run is aborted and everybody rolls back
     ///
@@ -49,6 +54,9 @@ struct Arrive {
     /// Then wait until the barrier is released or aborted
     #[arg(long)]
     wait: bool,
+    /// Then wait until the run is committed or aborted, which may be long after the barrier
+    #[arg(long)]
+    until_decided: bool,
     #[command(flatten)]
     meeting: Meeting,
 }
@@ -58,6 +66,9 @@ struct Wait {
     /// Who waits: a party of the run; needed with `--pipeline`
     #[arg(long, value_name = "PARTY", required_unless_present = "run")]
     party: Option<PartyName>,
+    /// Wait until the run is committed or aborted, which may be long after the barrier
+    #[arg(long)]
+    until_decided: bool,
     #[command(flatten)]
     meeting: Meeting,
 }

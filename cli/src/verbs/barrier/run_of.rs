@@ -39,7 +39,7 @@ pub(super) async fn run_of(
 ) -> Result<(RunKey, Plan), Failure> {
     let mut told = false;
     loop {
-        let missing = match look(bus, meeting, party).await {
+        let missing = match look(bus, meeting, party, !told).await {
             Ok(found) => return Ok(found),
             Err(missing) => missing,
         };
@@ -70,18 +70,31 @@ impl From<Failure> for Missing {
     }
 }
 
+impl From<ReadError> for Missing {
+    /// Only what a later question will not be answered better ends the waiting.
+    fn from(error: ReadError) -> Self {
+        let may_come = !matches!(error, ReadError::Denied(_));
+        Self { failure: unreadable(error), may_come }
+    }
+}
+
 fn not_yet(failure: Failure) -> Missing {
     Missing { failure, may_come: true }
 }
 
+/// Looks once; `thoroughly` also looks for what a person may have meant instead.
 async fn look(
     bus: &Bus,
     meeting: &Meeting,
     party: Option<&PartyName>,
+    thoroughly: bool,
 ) -> Result<(RunKey, Plan), Missing> {
     let key = match (&meeting.run, &meeting.pipeline) {
         (Some(run), pipeline) => named(bus, run, pipeline.as_ref()).await?,
-        (None, Some(pipeline)) => the_open_run(bus, pipeline, &meeting.barrier, party).await?,
+        (None, Some(pipeline)) => {
+            let barrier = thoroughly.then_some(&meeting.barrier);
+            the_open_run(bus, pipeline, barrier, party).await?
+        }
         (None, None) => return Err(Failure::usage("give `--run` or `--pipeline`").into()),
     };
     let plan = plan(bus, &key).await?;
@@ -97,7 +110,7 @@ async fn named(bus: &Bus, run: &str, pipeline: Option<&PipelineName>) -> Result<
         return Ok(RunKey { pipeline: pipeline.clone(), run });
     }
     let filter = [bus.subjects().plan_of_any_pipeline(&run)];
-    let reading = bus.read(&filter, 0, soon()).await.map_err(unreadable)?;
+    let reading = bus.read(&filter, 0, soon()).await?;
     let mut keys: Vec<RunKey> = reading.entries.into_iter().map(|entry| entry.key).collect();
     match keys.len() {
         0 => Err(not_yet(no_run(&run))),
@@ -116,7 +129,7 @@ fn no_run(run: &RunId) -> Failure {
 async fn the_open_run(
     bus: &Bus,
     pipeline: &PipelineName,
-    barrier: &BarrierId,
+    barrier: Option<&BarrierId>,
     party: Option<&PartyName>,
 ) -> Result<RunKey, Missing> {
     let Some(party) = party else {
@@ -127,7 +140,7 @@ async fn the_open_run(
         .into());
     };
     let answer = bus.ask_open(pipeline, party, Instant::now() + ANSWER_LIMIT).await;
-    let Some(runs) = answer.map_err(unreadable)? else {
+    let Some(runs) = answer? else {
         return Err(not_yet(
             Failure::unavailable(format!(
                 "no coordinator answered which run of {pipeline} is open"
@@ -136,7 +149,13 @@ async fn the_open_run(
         ));
     };
     match runs.as_slice() {
-        [] => Err(not_yet(no_open_run(bus, pipeline, barrier, party).await?)),
+        [] => {
+            let meant = match barrier {
+                Some(barrier) => no_such_party(bus, pipeline, barrier, party).await,
+                None => None,
+            };
+            Err(not_yet(meant.unwrap_or_else(|| no_open_run(pipeline, party))))
+        }
         [run] => Ok(RunKey { pipeline: pipeline.clone(), run: run.clone() }),
         several => Err(Failure::usage(format!(
             "{pipeline} has {} open runs with a party {party}: {}",
@@ -148,20 +167,21 @@ async fn the_open_run(
     }
 }
 
-/// Whether there is no open run at all, or one in which nobody is called so.
-async fn no_open_run(
+fn no_open_run(pipeline: &PipelineName, party: &PartyName) -> Failure {
+    Failure::usage(format!("{pipeline} has no open run with a party {party}"))
+        .help("`lockstep ls --open` lists the open runs; `--wait-for-run` waits for one")
+}
+
+/// That there is an open run in which nobody is called so. Only for a better message: what cannot
+/// be read, or is too long a history to look at, says nothing.
+async fn no_such_party(
     bus: &Bus,
     pipeline: &PipelineName,
     barrier: &BarrierId,
     party: &PartyName,
-) -> Result<Failure, Failure> {
+) -> Option<Failure> {
     let filters = [bus.subjects().plans_of(pipeline), bus.subjects().closed_of(pipeline)];
-    let entries = match bus.read(&filters, 0, soon()).await {
-        Ok(reading) => reading.entries,
-        // Too long a history to look at: it is only for a better message.
-        Err(ReadError::TooMany) => Vec::new(),
-        Err(error) => return Err(unreadable(error)),
-    };
+    let entries = bus.read(&filters, 0, soon()).await.ok()?.entries;
     let closed: BTreeSet<&RunId> = entries
         .iter()
         .filter(|entry| entry.slot.family == Family::Closed && entry.content.is_ok())
@@ -173,14 +193,10 @@ async fn no_open_run(
         }
         _ => None,
     });
-    if let Some((run, plan)) = open
-        && let Err(failure) = check_party(plan, barrier, party)
-    {
-        let context = format!("the open run of {pipeline} is {run}");
-        return Ok(Failure { error: anyhow::anyhow!("{context}: {}", failure.error), ..failure });
-    }
-    Ok(Failure::usage(format!("{pipeline} has no open run with a party {party}"))
-        .help("`lockstep ls --open` lists the open runs; `--wait-for-run` waits for one"))
+    let (run, plan) = open?;
+    let failure = check_party(plan, barrier, party).err()?;
+    let context = format!("the open run of {pipeline} is {run}");
+    Some(Failure { error: anyhow::anyhow!("{context}: {}", failure.error), ..failure })
 }
 
 /// The plan is read once, by direct get.
@@ -189,7 +205,7 @@ async fn plan(bus: &Bus, key: &RunKey) -> Result<Plan, Missing> {
     let lag = Instant::now() + LAG_LIMIT;
     let entry = loop {
         let limit = Instant::now() + ASK_LIMIT;
-        match bus.get_one(&subject, limit).await.map_err(unreadable)? {
+        match bus.get_one(&subject, limit).await? {
             Some(entry) => break entry,
             None if Instant::now() >= lag => return Err(not_yet(no_run(&key.run))),
             None => sleep(Duration::from_millis(100)).await,

@@ -22,11 +22,26 @@ pub(super) enum Fate {
     Closed { seq: Sequence, result: RunResult },
 }
 
+/// What became of the run as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Decided {
+    /// Everybody goes forward.
+    Committed { at: Sequence },
+    /// Everybody goes back.
+    Aborted { cause: Cause },
+    /// It was never admitted.
+    Refused { reason: String },
+    /// It ended; where every workflow decides for itself, this is the first that is known.
+    Closed { seq: Sequence, result: RunResult },
+}
+
 /// What one reading says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Standing {
     /// What became of the barrier.
     pub(super) fate: Fate,
+    /// What became of the run, once that is decided.
+    pub(super) decided: Option<Decided>,
     /// The party's own arrival.
     pub(super) arrived: Option<Sequence>,
     /// The party's own no.
@@ -68,15 +83,36 @@ pub(super) fn standing(
         let number = (1..).find(|number| !taken.contains(number)).unwrap_or(u32::MAX);
         family.slot(number)
     });
-    Standing { fate: fate(entries, barrier), arrived, failed, free }
+    Standing { fate: fate(entries, barrier), decided: decided(entries), arrived, failed, free }
 }
 
-/// In each of these families the first record that is valid by itself counts.
+/// The first record of a family that is valid by itself: the one that counts.
+fn first<'a>(entries: &'a [Entry], family: &Family) -> Option<(Sequence, &'a Record)> {
+    let mut own = entries.iter().filter(|entry| entry.slot.family == *family);
+    own.find_map(|entry| Some((entry.seq, &entry.content.as_ref().ok()?.record)))
+}
+
+fn decided(entries: &[Entry]) -> Option<Decided> {
+    match first(entries, &Family::Verdict) {
+        Some((_, Record::Committed { at })) => return Some(Decided::Committed { at: *at }),
+        Some((_, Record::Aborted { cause, .. })) => {
+            return Some(Decided::Aborted { cause: cause.clone() });
+        }
+        _ => {}
+    }
+    if let Some((_, Record::Refused { reason, .. })) = first(entries, &Family::Admission) {
+        return Some(Decided::Refused { reason: reason.clone() });
+    }
+    match first(entries, &Family::Closed) {
+        Some((seq, Record::Closed { result, .. })) => {
+            Some(Decided::Closed { seq, result: *result })
+        }
+        _ => None,
+    }
+}
+
 fn fate(entries: &[Entry], barrier: &BarrierId) -> Fate {
-    let first = |family: &Family| {
-        let valid = entries.iter().filter(|entry| entry.slot.family == *family);
-        valid.filter_map(|entry| Some((entry.seq, &entry.content.as_ref().ok()?.record))).next()
-    };
+    let first = |family: &Family| first(entries, family);
     let own = first(&Family::BarrierVerdict(barrier.clone()));
     // Committed means that every barrier was met; aborted reaches those without a verdict too.
     for (_, record) in own.into_iter().chain(first(&Family::Verdict)) {
@@ -178,6 +214,19 @@ mod tests {
             entry(5, verdict.slot(3), Some(Record::Released { at: 2 })),
         ];
         assert!(matches!(judged(&entries).fate, Fate::Aborted { .. }));
+    }
+
+    #[test]
+    fn a_barrier_may_be_released_long_before_the_run_is_decided() {
+        let verdict = Family::BarrierVerdict(barrier());
+        let released = entry(4, verdict.slot(1), Some(Record::Released { at: 2 }));
+        assert_eq!(judged(std::slice::from_ref(&released)).decided, None);
+        let run = entry(6, Family::Verdict.slot(1), Some(aborted()));
+        let now = judged(&[released, run]);
+        assert!(matches!(now.decided, Some(Decided::Aborted { .. })), "{now:?}");
+        assert_eq!(now.fate, Fate::Released { at: 2 });
+        let committed = entry(7, Family::Verdict.slot(1), Some(Record::Committed { at: 5 }));
+        assert_eq!(judged(&[committed]).decided, Some(Decided::Committed { at: 5 }));
     }
 
     #[test]

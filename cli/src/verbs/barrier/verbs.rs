@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Arrive, Fail, Meeting, Wait,
     run_of::{check_barrier, check_party, run_of},
-    standing::{Fate, Standing, families, standing},
+    standing::{Decided, Fate, Standing, families, standing},
 };
 use crate::{
     context::Context,
@@ -60,6 +60,22 @@ impl Show for Answer {
 
     fn name(&self) -> String {
         format!("{}/{}", self.run, self.barrier)
+    }
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    /// That the barrier is released or aborted.
+    Barrier,
+    /// That the run is committed or aborted.
+    Run,
+}
+
+impl Awaited {
+    /// What two flags ask for.
+    fn of(wait: bool, until_decided: bool) -> Option<Self> {
+        if until_decided { Some(Self::Run) } else { wait.then_some(Self::Barrier) }
     }
 }
 
@@ -133,6 +149,55 @@ impl Party<'_> {
         }
     }
 
+    /// What a fate means for somebody who waits for the end of it: what did not come to be failed,
+    /// however it was decided and however late one asks.
+    fn awaited(&self, standing: &Standing, what: Awaited) -> Option<Answer> {
+        let answer = match what {
+            Awaited::Barrier => self.told(&standing.fate),
+            Awaited::Run => standing.decided.as_ref().map(|decided| self.decision(decided)),
+        };
+        answer.map(|answer| Answer {
+            exit: match answer.exit {
+                Exit::Unavailable | Exit::TooLate => Exit::Failed,
+                other => other,
+            },
+            ..answer
+        })
+    }
+
+    /// What the end of a run means for somebody who waits for it.
+    fn decision(&self, decided: &Decided) -> Answer {
+        match decided {
+            Decided::Committed { at } => {
+                let text = format!("the run is committed (#{at})");
+                self.answer("committed", Some(*at), text, Exit::Done)
+            }
+            Decided::Aborted { cause } => {
+                let text = format!("the run is aborted (#{}): {}", cause.at, cause.text);
+                let told = self.answer("aborted", Some(cause.at), text, Exit::Failed);
+                Answer { cause: Some(cause.clone()), ..told }
+            }
+            Decided::Refused { reason } => {
+                let text = format!("the run was refused: {reason}");
+                self.answer("refused", None, text, Exit::Failed)
+            }
+            Decided::Closed { seq, result } => {
+                let (how, exit) = match result {
+                    RunResult::Succeeded => ("succeeded", Exit::Done),
+                    RunResult::Planned => ("it was a dry run", Exit::Failed),
+                    RunResult::Partial => ("some workflows stand, some went back", Exit::Failed),
+                    other => ("it did not succeed", Exit::of(*other)),
+                };
+                self.answer(
+                    "closed",
+                    Some(*seq),
+                    format!("the run is closed (#{seq}): {how}"),
+                    exit,
+                )
+            }
+        }
+    }
+
     /// Writes one record of the party's own, unless `judge` finds that it is not to be.
     async fn state(
         &mut self,
@@ -158,18 +223,21 @@ impl Party<'_> {
         Err(Failure::new(Exit::Unavailable, format!("no free slot for {name} at {}", self.barrier)))
     }
 
-    /// Waits for the verdict.
-    async fn wait(&mut self, until: Option<Instant>) -> Result<Answer, Failure> {
+    /// Waits for the verdict on the barrier or on the run.
+    async fn wait(&mut self, what: Awaited, until: Option<Instant>) -> Result<Answer, Failure> {
         let mut bell = self.bus.bell();
         bell.listen(&self.filter().into_iter().collect::<BTreeSet<_>>()).await;
         loop {
             let standing = self.read().await?;
-            if let Some(answer) = self.told(&standing.fate) {
+            if let Some(answer) = self.awaited(&standing, what) {
                 return Ok(answer);
             }
             if until.is_some_and(|until| Instant::now() >= until) {
-                let text = "gave up waiting; the barrier is open".to_owned();
-                return Ok(self.answer("open", None, text, Exit::GaveUp));
+                let text = match (&standing.fate, what) {
+                    (Fate::Open, _) => "gave up waiting; the barrier is open",
+                    _ => "gave up waiting; the run is not decided",
+                };
+                return Ok(self.answer("open", None, text.to_owned(), Exit::GaveUp));
             }
             let again = Instant::now() + READ_AGAIN;
             let again = until.map_or(again, |until| again.min(until));
@@ -216,11 +284,16 @@ pub(super) async fn arrive(args: Arrive, context: Context) -> Outcome {
         Ok(seq) => after_arriving(&mut party, seq).await?,
         Err(answer) => answer,
     };
-    let answer = if args.wait && answer.state == "arrived" {
-        say(&format!("{}: {}; waiting for the others", party.key, answer.text));
-        party.wait(until).await?
-    } else {
-        answer
+    let answer = match Awaited::of(args.wait, args.until_decided) {
+        // Whether it came in time, too late or again: what counts is what becomes of it.
+        Some(what) => {
+            let whom = if what == Awaited::Run { "the run's end" } else { "the others" };
+            if answer.exit == Exit::Done {
+                say(&format!("{}: {}; waiting for {whom}", party.key, line(&answer.text)));
+            }
+            party.wait(what, until).await?
+        }
+        None => answer,
     };
     drop(party);
     close(bus).await;
@@ -270,7 +343,8 @@ pub(super) async fn wait(args: Wait, context: Context) -> Outcome {
     let barrier = &args.meeting.barrier;
     // A waiting party reads only verdicts: its own slots say nothing about the others.
     let mut party = Party { bus: &bus, key, barrier, name: None, floor: 0 };
-    let answer = party.wait(until).await?;
+    let what = Awaited::of(true, args.until_decided).unwrap_or(Awaited::Barrier);
+    let answer = party.wait(what, until).await?;
     drop(party);
     close(bus).await;
     finish(&answer, args.meeting.output, context)

@@ -225,21 +225,22 @@ async fn look_at_coordinator(bus: &Bus, claim: &Claim) -> Look {
         return Look::ok("coordinator", "not asked: a coordinator's credentials answer");
     }
     // Any pipeline will do: it is the answer that counts, not what it says.
-    match coordinator(bus, &claim.key(), Some(claim.party())).await {
+    let told = coordinator(bus, &claim.key(), Some(claim.party())).await;
+    match told.coordinator {
         Coordinator::Alive => Look::ok("coordinator", "answers"),
         Coordinator::Silent => Look::fail(
             "coordinator",
             "none answers: nothing is admitted, released, timed out or closed",
             "start lockstep-coordinator; any number may run",
         ),
-        Coordinator::NotAsked if claim.role.is_some() => Look::fail(
+        Coordinator::NotAsked | Coordinator::Unknown if claim.role.is_some() => Look::fail(
             "coordinator",
-            "these credentials may not ask for the open runs",
+            told.why.unwrap_or_else(|| "nobody could be asked".to_owned()),
             "grant it; docs/operations.md lists what each role needs",
         ),
-        Coordinator::NotAsked => Look::warn(
+        Coordinator::NotAsked | Coordinator::Unknown => Look::warn(
             "coordinator",
-            "these credentials may not ask",
+            told.why.unwrap_or_else(|| "nobody could be asked".to_owned()),
             "ask with credentials of an agent, party, submitter, operator or viewer",
         ),
     }

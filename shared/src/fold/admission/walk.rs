@@ -84,7 +84,7 @@ impl<'a> Walk<'a> {
             _ if known.was_admitted() => None,
             Some(Concurrency::Refuse) => Some(format!(
                 "run {open} (submitted at {since}) is open and a pipeline runs one run at a time; \
-                 wait until it is closed, end it with `lockstep abort {open}`, or let runs wait \
+                 wait until it is closed, end it with `lockstep abort {open} --reason TEXT`, or let runs wait \
                  for their turn with `concurrency: queue`"
             )),
             _ if self.places_taken(place) >= MAX_QUEUED => Some(format!(
