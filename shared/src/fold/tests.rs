@@ -477,6 +477,7 @@ fn a_debt_is_open_until_its_agent_says_that_it_is_settled() {
     log.start("backend", 0);
     log.abort();
     log.settle();
+    log.now = log.now.after(Span::minutes(15));
     log.deadline(Deadline::Ending);
     log.settle();
     let backend = workflow_name("backend");
