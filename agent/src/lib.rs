@@ -5,11 +5,13 @@
 //! is `lockstep-agent-core`'s business, and what the log means is `lockstep_shared::fold`'s.
 
 pub mod command;
+pub mod debts;
 pub mod kubernetes;
 pub mod program;
 mod run;
 mod serve;
 pub mod state;
+mod undo;
 pub mod verify;
 
 pub use serve::{

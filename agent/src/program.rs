@@ -284,7 +284,7 @@ impl<T> OrExitByKind<T> for Result<T, crate::AgentError> {
     fn or_exit_by_kind(self) -> Result<T, Failure> {
         self.map_err(|error| {
             let code = match &error {
-                crate::AgentError::State(_) => Code::Invalid,
+                crate::AgentError::State(_) | crate::AgentError::Undo(_) => Code::Invalid,
                 crate::AgentError::Log { .. } => Code::Unavailable,
                 crate::AgentError::Defect(_) => Code::Internal,
             };

@@ -12,7 +12,7 @@ use lockstep_shared::{
     id::WorkflowName,
     manifest::{self, Bundle},
     pipeline::{Inputs, Pipeline, Planned},
-    plan::{Plan, Target},
+    plan::Plan,
 };
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde::Serialize;
@@ -167,24 +167,6 @@ pub(crate) fn refused(all: &[Diagnostics]) -> Failure {
 /// How many findings there are in which file.
 pub(crate) fn summary(all: &[Diagnostics]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// Refuses what this version's agents cannot do.
-pub(crate) fn refuse_clusters(plan: &Plan) -> Result<(), Failure> {
-    let cluster = |target: &Target| matches!(target, Target::Kubernetes(_));
-    let named = plan.active().filter(|(_, workflow)| cluster(&workflow.target));
-    let named: Vec<&str> = named.map(|(name, _)| name.as_str()).collect();
-    if named.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::invalid(format!(
-        "this version has no agents for Kubernetes targets, which {} has: nothing would deploy it",
-        lockstep_shared::fold::listed(named)
-    ))
-    .help(
-        "use `target: { command: {} }` with `run` steps; `validate`, `plan` and `graph` work with \
-         Kubernetes targets",
-    ))
 }
 
 fn params(inputs: &InputArgs) -> Result<BTreeMap<String, String>, Failure> {

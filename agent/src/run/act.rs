@@ -5,17 +5,31 @@ use std::sync::Arc;
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use lockstep_agent_core::{Act, Event, Report};
 use lockstep_bus::Bus;
-use lockstep_shared::id::{RunKey, StepIndex};
+use lockstep_shared::{
+    fold,
+    id::{Epoch, RunKey, StepIndex},
+    plan,
+};
 use tokio::{
     sync::{Mutex, MutexGuard},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Clock, Post, setup::Planned, target::Target, view::View};
+use super::{
+    Clock, Post,
+    seat::Seat,
+    setup::Planned,
+    target::{Commands, MAX_ERROR_BYTES, Target},
+    view::{Previews, View},
+};
 use crate::{
     command::{Permit, Setting},
     error_text,
+    kubernetes::{
+        lease::Lease,
+        target::{ClusterTarget, Work},
+    },
 };
 
 /// How long storing the view of a plan may take.
@@ -30,6 +44,7 @@ pub(super) struct Acts {
     under_way: FuturesUnordered<BoxFuture<'static, Option<Event>>>,
     stop: CancellationToken,
     unwatch: CancellationToken,
+    lease: Lease,
 }
 
 /// Whose turn it is: one thing at a time is done to a target, whichever of its workflow's runs
@@ -49,9 +64,19 @@ struct Doer {
 }
 
 impl Acts {
-    pub(super) fn new(post: &Post, key: &RunKey, planned: Option<Planned>, permit: Permit) -> Self {
+    pub(super) fn new(
+        post: &Post,
+        key: &RunKey,
+        planned: Option<Planned>,
+        seat: &Seat,
+        permit: Permit,
+    ) -> Self {
         let options = &post.options;
-        let target = planned.as_ref().map(|planned| Target {
+        let lease = Lease::new(post.clock);
+        let cluster = planned.as_ref().and_then(|planned| {
+            cluster_target(post, key, planned, seat, &permit, &lease).transpose()
+        });
+        let commands = planned.as_ref().map(|planned| Commands {
             workflow: planned.workflow.clone(),
             setting: Setting {
                 key: key.clone(),
@@ -63,9 +88,9 @@ impl Acts {
             state: post.state.clone(),
             permit,
             allow_commands: options.allow_commands,
-            cluster: options.cluster.clone(),
             degrade_grace: options.degrade_grace,
         });
+        let target = commands.map(|commands| Target { commands, cluster: cluster.transpose() });
         let doer = Doer {
             planned,
             target,
@@ -79,7 +104,18 @@ impl Acts {
             under_way: FuturesUnordered::new(),
             stop: CancellationToken::new(),
             unwatch: CancellationToken::new(),
+            lease,
         }
+    }
+
+    /// What the target is doing, in one line, if it says so.
+    pub(super) fn progress(&self) -> Option<String> {
+        self.doer.target.as_ref()?.cluster()?.progress()
+    }
+
+    /// The cluster's side of the lock; nothing changes where there is none.
+    pub(super) fn lease(&self) -> Lease {
+        self.lease.clone()
     }
 
     /// This workflow's part of the plan, if it is known.
@@ -93,19 +129,19 @@ impl Acts {
         self.under_way.next().await
     }
 
-    pub(super) fn begin(&mut self, order: Act) {
+    /// Begins an order, under the epoch of this incarnation.
+    pub(super) fn begin(&mut self, order: Act, epoch: Epoch) {
         let (doer, stop) = (self.doer.clone(), self.stop.clone());
         let reported = |report: Report| Some(Event::Reported(report));
         self.under_way.push(match order {
-            Act::Prepare => async move { reported(doer.prepare().await) }.boxed(),
+            Act::Prepare => async move { reported(doer.prepare(epoch, stop).await) }.boxed(),
             Act::Start { step, attempt } => {
-                async move { reported(doer.start(step, attempt, stop).await) }.boxed()
+                async move { reported(doer.start(step, attempt, epoch, stop).await) }.boxed()
             }
-            Act::Undo { step } => async move { reported(doer.undo(step, stop).await) }.boxed(),
-            // A command leaves nothing behind that would have to be tidied up.
-            Act::Finalize => {
-                async move { reported(Report::Finalized { warnings: Vec::new() }) }.boxed()
+            Act::Undo { step } => {
+                async move { reported(doer.undo(step, epoch, stop).await) }.boxed()
             }
+            Act::Finalize => async move { reported(doer.finalize(epoch, stop).await) }.boxed(),
             Act::Stop => {
                 self.stop.cancel();
                 self.stop = CancellationToken::new();
@@ -113,20 +149,56 @@ impl Acts {
             }
             Act::Watch { step } => {
                 let unwatch = self.unwatch.clone();
-                async move { doer.watch(step, unwatch).await }.boxed()
+                async move { doer.watch(step, epoch, unwatch).await }.boxed()
             }
             Act::Unwatch => {
                 self.unwatch.cancel();
                 self.unwatch = CancellationToken::new();
                 return;
             }
-            Act::TakeLock | Act::DropLock => return,
+            Act::DropLock => {
+                let lease = self.lease.clone();
+                async move {
+                    lease.release().await;
+                    None
+                }
+                .boxed()
+            }
+            Act::TakeLock => return,
         });
     }
 }
 
+/// The run's part of a cluster; nothing for a workflow of commands.
+fn cluster_target(
+    post: &Post,
+    key: &RunKey,
+    planned: &Planned,
+    seat: &Seat,
+    permit: &Permit,
+    lease: &Lease,
+) -> Result<Option<ClusterTarget>, String> {
+    let plan::Target::Kubernetes(target) = &planned.workflow.target else { return Ok(None) };
+    let Some(cluster) = seat.cluster.clone()? else { return Ok(None) };
+    Ok(Some(ClusterTarget::new(Work {
+        cluster,
+        target: target.clone(),
+        key: key.clone(),
+        name: post.workflow.clone(),
+        workflow: planned.workflow.clone(),
+        params: planned.params.clone(),
+        instance: post.instance.clone(),
+        bus: post.bus.clone(),
+        undo: seat.undo.clone(),
+        permit: permit.clone(),
+        lease: lease.clone(),
+        clock: post.clock,
+        degrade_grace: post.options.degrade_grace,
+    })))
+}
+
 impl Doer {
-    async fn prepare(self) -> Report {
+    async fn prepare(self, epoch: Epoch, stop: CancellationToken) -> Report {
         let failed = |error: String| Report::PrepareFailed { error, output: String::new() };
         let (Some(target), Some(planned)) = (&self.target, &self.planned) else {
             return failed("the plan of this run is not known".to_owned());
@@ -134,20 +206,34 @@ impl Doer {
         if let Err(error) = target.check() {
             return failed(error);
         }
+        let mut previews = Previews::new();
+        if let Some(cluster) = target.cluster() {
+            let Some(_turn) = self.turn_unless(&stop).await else {
+                return failed(NOT_BEGUN.to_owned());
+            };
+            match cluster.prepare(epoch, planned.plan_only, &stop).await {
+                Ok(found) => previews = found,
+                Err(failure) => {
+                    let error = fold::cut(&failure.error, MAX_ERROR_BYTES);
+                    return Report::PrepareFailed { error, output: failure.output };
+                }
+            }
+        }
         if !planned.plan_only {
             return Report::Prepared { view: None };
         }
-        match self.store_view(target).await {
+        match self.store_view(target, &previews).await {
             Ok(digest) => Report::Prepared { view: Some(digest) },
             Err(error) => failed(format!("its view of the plan cannot be stored: {error}")),
         }
     }
 
     /// Stores what this workflow would do; the digest that names it.
-    async fn store_view(&self, target: &Target) -> Result<String, String> {
-        let setting = &target.setting;
+    async fn store_view(&self, target: &Target, previews: &Previews) -> Result<String, String> {
+        let commands = &target.commands;
+        let setting = &commands.setting;
         let (name, workdir) = (&setting.workflow, &setting.workdir);
-        let view = View::new(name, &target.workflow, &self.instance, workdir).to_json();
+        let view = View::new(name, &commands.workflow, &self.instance, workdir, previews).to_json();
         let until = Instant::now() + VIEW_LIMIT;
         let pipeline = &setting.key.pipeline;
         let stored = self.bus.put_bundle(pipeline, name, &view, self.clock.now(), until).await;
@@ -163,13 +249,19 @@ impl Doer {
         }
     }
 
-    async fn start(self, step: StepIndex, attempt: u32, stop: CancellationToken) -> Report {
+    async fn start(
+        self,
+        step: StepIndex,
+        attempt: u32,
+        epoch: Epoch,
+        stop: CancellationToken,
+    ) -> Report {
         let Some(_turn) = self.turn_unless(&stop).await else {
             let (error, output) = (NOT_BEGUN.to_owned(), String::new());
             return Report::Failed { step, attempt, error, output };
         };
         match &self.target {
-            Some(target) => target.start(step, attempt, stop).await,
+            Some(target) => target.start(step, attempt, epoch, stop).await,
             None => {
                 let error = "the plan of this run is not known".to_owned();
                 Report::Failed { step, attempt, error, output: String::new() }
@@ -177,7 +269,7 @@ impl Doer {
         }
     }
 
-    async fn undo(self, step: StepIndex, stop: CancellationToken) -> Report {
+    async fn undo(self, step: StepIndex, epoch: Epoch, stop: CancellationToken) -> Report {
         let Some(_turn) = self.turn_unless(&stop).await else {
             return Report::UndoFailed {
                 step,
@@ -187,7 +279,7 @@ impl Doer {
             };
         };
         match &self.target {
-            Some(target) => target.undo(step, stop).await,
+            Some(target) => target.undo(step, epoch, stop).await,
             None => {
                 let error = "what undoes this run is not known".to_owned();
                 let left = vec![format!("step {}", step + 1)];
@@ -199,14 +291,33 @@ impl Doer {
     /// For an order to stop: what this incarnation runs ends by itself, before its turn is over.
     async fn end_left_over(self) -> Option<Event> {
         let _turn = self.turn.lock().await;
-        if let Err(error) = self.target.as_ref()?.end_left_over().await {
+        if let Err(error) = self.target.as_ref()?.commands.end_left_over().await {
             tracing::error!(error);
         }
         None
     }
 
-    async fn watch(self, step: StepIndex, unwatch: CancellationToken) -> Option<Event> {
-        let error = self.target?.watch(step, unwatch).await?;
+    async fn finalize(self, epoch: Epoch, stop: CancellationToken) -> Report {
+        let Some(cluster) = self.target.as_ref().and_then(Target::cluster) else {
+            // A command leaves nothing behind that would have to be tidied up.
+            return Report::Finalized { warnings: Vec::new() };
+        };
+        let Some(_turn) = self.turn_unless(&stop).await else {
+            return Report::FinalizeFailed { error: NOT_BEGUN.to_owned() };
+        };
+        match cluster.finalize(epoch, &stop).await {
+            Ok(warnings) => Report::Finalized { warnings },
+            Err(error) => Report::FinalizeFailed { error },
+        }
+    }
+
+    async fn watch(
+        self,
+        step: StepIndex,
+        epoch: Epoch,
+        unwatch: CancellationToken,
+    ) -> Option<Event> {
+        let error = self.target?.watch(step, epoch, unwatch).await?;
         Some(Event::Degraded { step, error })
     }
 }

@@ -3,27 +3,24 @@
 use std::collections::BTreeMap;
 
 use lockstep_agent_core::{
-    Standing, UndoMark,
+    Standing,
     debt::{self, Debt, Known},
 };
-use lockstep_shared::id::{RunKey, WorkflowName};
+use lockstep_shared::id::RunKey;
 use tokio::sync::watch;
 
-use crate::{
-    error_text,
-    state::{Mark, StateDirectory},
-};
+use crate::undo::Noted;
 
 /// What a run sees of the others.
 pub(crate) type Standings = watch::Receiver<BTreeMap<RunKey, Standing>>;
 
-/// The standings of a workflow's runs in this process.
+/// The standings of a workflow's runs in this process, and their records in a cluster.
 #[derive(Debug, Clone)]
-pub(crate) struct Board(watch::Sender<BTreeMap<RunKey, Standing>>);
+pub(crate) struct Board(watch::Sender<BTreeMap<RunKey, Standing>>, Noted);
 
 impl Board {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(BTreeMap::new()))
+        Self(watch::Sender::new(BTreeMap::new()), Noted::default())
     }
 
     pub(super) fn publish(&self, run: &RunKey, standing: &Standing) {
@@ -50,28 +47,18 @@ impl Board {
         self.0.subscribe()
     }
 
-    /// Whether an earlier run's debt stands in the way of `wanted`.
-    pub(super) fn debt(
-        &self,
-        state: &StateDirectory,
-        workflow: &WorkflowName,
-        wanted: &RunKey,
-    ) -> Debt {
-        let records = match state.undo_records(&wanted.pipeline, workflow) {
-            Ok(records) => records,
+    /// What is known of the workflow's records in a cluster.
+    pub(crate) fn noted(&self) -> Noted {
+        self.1.clone()
+    }
+
+    /// Whether an earlier run's debt stands in the way of `wanted`, by the workflow's records.
+    pub(super) fn debt(&self, records: Result<Vec<Known>, String>, wanted: &RunKey) -> Debt {
+        let mut known = match records {
+            Ok(known) => known,
             // Not to know whether something is owed is no reason to write over it.
-            Err(error) => {
-                return Debt::Stuck { run: wanted.clone(), why: error_text(&error) };
-            }
+            Err(why) => return Debt::Stuck { run: wanted.clone(), why },
         };
-        let mut known: Vec<Known> = records
-            .into_iter()
-            .map(|record| Known {
-                run: record.key,
-                mark: undo_mark(record.mark),
-                prepared_at: record.prepared_at,
-            })
-            .collect();
         let standings = self.0.borrow();
         while let Some(run) = debt::first(&known, wanted).cloned() {
             let debt = match standings.get(&run) {
@@ -84,14 +71,5 @@ impl Board {
             known.retain(|record| record.run != run);
         }
         Debt::None
-    }
-}
-
-/// The mark as the core knows it.
-pub(super) fn undo_mark(mark: Mark) -> UndoMark {
-    match mark {
-        Mark::Prepared => UndoMark::Prepared,
-        Mark::Started => UndoMark::Started,
-        Mark::Settled => UndoMark::Settled,
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use lockstep_agent_core::{Act, Decisions, Ending, Event, Level, Lock, Note, Standing};
 
-use super::{RunLoop, append, save};
+use super::{RunLoop, append};
+use crate::undo::Prepared;
 
 impl RunLoop {
     pub(super) async fn carry_out(&mut self, decisions: Decisions) {
@@ -16,9 +17,9 @@ impl RunLoop {
             self.history.gate.recall();
         }
         for mark in save {
-            let planned = self.acts.planned();
-            if let Err(error) = save::mark(&self.post, &self.key, &self.agent, planned, mark).await
-            {
+            let (key, workflow) = (&self.key, &self.post.workflow);
+            let saved = self.undo.advance(key, workflow, mark, self.prepared()).await;
+            if let Err(error) = saved {
                 // Nothing may follow what is not safe.
                 tracing::error!(run = %self.key.run, workflow = %self.post.workflow, error);
                 self.at_once.push_back(Event::SaveFailed { mark, error });
@@ -31,10 +32,10 @@ impl RunLoop {
         }
         for order in act {
             match order {
-                // It is held for as long as the agent is up: without it there is no loop.
+                // The state directory's is held for as long as the agent is up: without it there
+                // is no loop. A cluster's is taken by the first order that acts there.
                 Act::TakeLock => self.at_once.push_back(Event::Lock(Lock::Held)),
-                Act::DropLock => {}
-                order => self.acts.begin(order),
+                order => self.acts.begin(order, self.agent.epoch().unwrap_or_default()),
             }
         }
         self.listen().await;
@@ -43,6 +44,17 @@ impl RunLoop {
         }
         self.wake = wake.map(|when| self.post.clock.instant(when));
         self.show_standing().await;
+    }
+
+    /// What a record says that is made now.
+    fn prepared(&self) -> Option<Prepared> {
+        let planned = self.acts.planned()?;
+        Some(Prepared {
+            epoch: self.agent.epoch().unwrap_or_default(),
+            prepared_at: self.post.clock.now(),
+            params: planned.params.clone(),
+            plan: (*planned.workflow).clone(),
+        })
     }
 
     /// Asks for a reading if one is wanted and it is known to be of the same log.

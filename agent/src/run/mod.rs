@@ -11,7 +11,7 @@ mod clock;
 mod history;
 mod next;
 mod reading;
-mod save;
+mod seat;
 mod setup;
 mod target;
 mod view;
@@ -37,8 +37,10 @@ pub(crate) use clock::Clock;
 use self::{act::Acts, append::Pen, history::History, next::Happened, reading::Reader};
 use crate::{
     command::{Question, permits},
+    kubernetes::lease,
     serve::Options,
-    state::{StateDirectory, StateError},
+    state::StateDirectory,
+    undo::{StoreError, UndoStore},
 };
 
 /// How often an agent says that it is alive.
@@ -47,6 +49,9 @@ const BEAT: Duration = Duration::from_secs(5);
 /// How long a workflow may take to leave once the agent was asked to end: a command has 5 s to
 /// end itself and 5 s to be killed, and then Left has to reach the log.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long giving up a cluster's lock may take at the end; it runs out by itself.
+const RELEASE_LIMIT: Duration = Duration::from_secs(5);
 
 /// How soon the core is called again if it named no instant although its work is not over.
 const AT_THE_LATEST: Duration = Duration::from_secs(5);
@@ -68,7 +73,7 @@ pub(crate) struct Post {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     #[error(transparent)]
-    State(#[from] StateError),
+    Undo(#[from] StoreError),
     #[error("the log of run {key} cannot be read")]
     Read { key: RunKey, source: ReadError },
 }
@@ -102,6 +107,10 @@ struct RunLoop {
     agent: Agent,
     pen: Pen,
     acts: Acts,
+    undo: UndoStore,
+    /// The cluster's side of the lock, and whether it was held when the core was last told.
+    lease: tokio::sync::watch::Receiver<lease::State>,
+    leased: bool,
     permits: tokio::sync::mpsc::Receiver<Question>,
     reader: Reader,
     history: History,
@@ -138,10 +147,14 @@ impl RunLoop {
         let pen = Pen { key: key.clone(), source, traceparent: post.options.traceparent.clone() };
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let acts = Acts::new(&post, &key, known.planned, &known.seat, permit);
         Self {
-            acts: Acts::new(&post, &key, known.planned, permit),
+            lease: acts.lease().watch(),
+            leased: true,
+            acts,
             debt: known.setup.debt.clone(),
             debts,
+            undo: known.seat.undo,
             is_expired: matches!(known.setup.plan, PlanFound::Missing { .. }),
             agent: Agent::new(known.setup),
             bell,
@@ -164,6 +177,14 @@ impl RunLoop {
     }
 
     async fn run(mut self) -> Result<Ending, RunError> {
+        let ended = self.work().await;
+        if tokio::time::timeout(RELEASE_LIMIT, self.acts.lease().release()).await.is_err() {
+            tracing::warn!(run = %self.key.run, "the Lease was not given up in time");
+        }
+        ended
+    }
+
+    async fn work(&mut self) -> Result<Ending, RunError> {
         loop {
             match self.next().await? {
                 Happened::Event(event) => {
@@ -217,11 +238,11 @@ impl RunLoop {
 
     async fn send_beat(&mut self) {
         if let Some(beat) = self.agent.beat() {
-            let beat = lockstep_bus::beat::Beat {
-                epoch: beat.epoch,
-                step: beat.step,
-                progress: beat.progress,
+            let progress = match self.acts.progress() {
+                Some(doing) => format!("{}: {doing}", beat.progress),
+                None => beat.progress,
             };
+            let beat = lockstep_bus::beat::Beat { epoch: beat.epoch, step: beat.step, progress };
             self.post.bus.beat(&self.key, &self.post.workflow, &beat).await;
         }
     }

@@ -1,7 +1,7 @@
 //! What happens next: the one place where the loop waits.
 
 use futures::StreamExt;
-use lockstep_agent_core::Event;
+use lockstep_agent_core::{Event, Lock};
 use lockstep_bus::{
     ReadError, Ring,
     beat::{Beats, Heard},
@@ -9,7 +9,7 @@ use lockstep_bus::{
 use tokio::time::Instant;
 
 use super::{LEAVE_LIMIT, RunError, RunLoop, reading::Answer};
-use crate::command::Question;
+use crate::{command::Question, kubernetes::lease::State};
 
 /// What a loop is woken by.
 pub(super) enum Happened {
@@ -80,6 +80,7 @@ impl RunLoop {
             Ok(()) = self.debts.changed() => {
                 Ok(self.debt_moved().map_or(Happened::Nothing, Happened::Event))
             }
+            Ok(()) = self.lease.changed() => Ok(self.lease_moved()),
             () = self.leave.cancelled(), if !is_leaving => {
                 self.leave_by = Some(Instant::now() + LEAVE_LIMIT);
                 Ok(Happened::Event(Event::Terminate))
@@ -91,12 +92,29 @@ impl RunLoop {
     /// What stands in this run's way, if it is not what the core was told last: another run may
     /// have settled it, or, while this one was queued, begun to owe something.
     pub(super) fn debt_moved(&mut self) -> Option<Event> {
-        let debt = self.post.board.debt(&self.post.state, &self.post.workflow, &self.key);
+        let records = self.undo.known_now(&self.key.pipeline, &self.post.workflow);
+        let debt = self.post.board.debt(records, &self.key);
         if debt == self.debt {
             return None;
         }
         self.debt = debt.clone();
         Some(Event::Debt(debt))
+    }
+
+    /// The cluster's side of the lock was lost, or is back.
+    fn lease_moved(&mut self) -> Happened {
+        let state = self.lease.borrow_and_update().clone();
+        let lock = match state {
+            State::Unasked | State::Asked => return Happened::Nothing,
+            State::Held(_) => Lock::Held,
+            State::NotHeld(why) => Lock::NotHeld(why),
+        };
+        let leased = lock == Lock::Held;
+        if leased && self.leased {
+            return Happened::Nothing;
+        }
+        self.leased = leased;
+        Happened::Event(Event::Lock(lock))
     }
 }
 

@@ -14,7 +14,7 @@ use lockstep_shared::{
 };
 use tokio::time::Instant;
 
-use super::{Post, RunError, board::undo_mark};
+use super::{Post, RunError, seat::Seat};
 
 /// How long a plan that nobody shows is looked for before it counts as expired: longer than a
 /// follower of the stream may lag.
@@ -30,6 +30,8 @@ pub(super) struct Known {
     pub(super) setup: Setup,
     /// What this workflow does, if that is known.
     pub(super) planned: Option<Planned>,
+    /// Where it acts.
+    pub(super) seat: Seat,
 }
 
 /// This workflow's part of a plan.
@@ -43,7 +45,14 @@ pub(super) struct Planned {
 pub(super) async fn read(post: &Post, key: &RunKey) -> Result<Known, RunError> {
     let plan =
         find_plan(post, key).await.map_err(|source| RunError::Read { key: key.clone(), source })?;
-    let undo = post.state.undo(key, &post.workflow)?;
+    let workflow = match &plan {
+        Some(PlanFound::Planned { plan, .. }) => plan.workflow(&post.workflow),
+        _ => None,
+    };
+    let (seat, undo) = match workflow {
+        Some(workflow) => Seat::take(post, key, workflow).await?,
+        None => Seat::find(post, key).await?,
+    };
     let planned = match &plan {
         Some(PlanFound::Planned { plan, .. }) => {
             plan.workflow(&post.workflow).map(|workflow| Planned {
@@ -68,10 +77,10 @@ pub(super) async fn read(post: &Post, key: &RunKey) -> Result<Known, RunError> {
         instance: post.instance.clone(),
         version: post.options.version.clone(),
         plan: plan.unwrap_or_else(missing),
-        undo: undo.as_ref().map(|record| undo_mark(record.mark)),
-        debt: post.board.debt(&post.state, &post.workflow, key),
+        undo: undo.as_ref().map(|record| record.mark),
+        debt: post.board.debt(seat.undo.known_now(&key.pipeline, &post.workflow), key),
     };
-    Ok(Known { setup, planned })
+    Ok(Known { setup, planned, seat })
 }
 
 /// What stands in the plan's slot; `None` if the log does not hold it any more.

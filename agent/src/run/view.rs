@@ -1,10 +1,14 @@
 //! What a workflow would do, as its agent sees it: for plan-only runs.
 
+use std::collections::BTreeMap;
+
 use lockstep_shared::{
-    id::WorkflowName,
+    id::{StepIndex, WorkflowName},
     plan::{Action, Command, Probe, Step, Undo, Workflow},
 };
 use serde::Serialize;
+
+use crate::kubernetes::preview::StepPreview;
 
 /// An agent's view of its part of a plan, stored as a bundle.
 #[derive(Debug, Serialize)]
@@ -19,6 +23,9 @@ pub(super) struct View<'a> {
     steps: Vec<StepView<'a>>,
 }
 
+/// What a cluster says that each step would do.
+pub(super) type Previews = BTreeMap<StepIndex, StepPreview>;
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StepView<'a> {
@@ -29,6 +36,9 @@ struct StepView<'a> {
     /// What would take it back, if anything has to.
     #[serde(skip_serializing_if = "Option::is_none")]
     undo: Option<String>,
+    /// What would become of each object of a cluster.
+    #[serde(flatten)]
+    objects: Option<&'a StepPreview>,
 }
 
 impl<'a> View<'a> {
@@ -37,8 +47,10 @@ impl<'a> View<'a> {
         workflow: &'a Workflow,
         agent: &'a str,
         workdir: &std::path::Path,
+        previews: &'a Previews,
     ) -> Self {
-        let steps = workflow.steps.iter().map(view).collect();
+        let seen = |(index, step)| view(step, previews.get(&index));
+        let steps = workflow.steps.iter().enumerate().map(seen).collect();
         let (target, workdir) = (workflow.target.kind(), workdir.display().to_string());
         Self { workflow: name, target, agent, workdir, steps }
     }
@@ -48,12 +60,13 @@ impl<'a> View<'a> {
     }
 }
 
-fn view(step: &Step) -> StepView<'_> {
+fn view<'a>(step: &'a Step, objects: Option<&'a StepPreview>) -> StepView<'a> {
     let undo = match &step.action {
         Action::Run(run) => run.undo.as_ref().map(undoes),
         _ => None,
     };
-    StepView { name: &step.name, kind: step.action.kind(), does: does(&step.action), undo }
+    let (kind, does) = (step.action.kind(), does(&step.action));
+    StepView { name: &step.name, kind, does, undo, objects }
 }
 
 fn does(action: &Action) -> String {

@@ -6,6 +6,7 @@
 mod discover;
 mod end;
 mod options;
+mod owed;
 mod ready;
 mod standby;
 mod worker;
@@ -22,8 +23,10 @@ pub use options::{AgentArgs, DEGRADE_GRACE, Options, OptionsError, VERSION};
 
 use self::worker::Worker;
 use crate::{
+    kubernetes::undo::UndoError,
     run::{Clock, RunError},
     state::{StateDirectory, StateError},
+    undo::StoreError,
 };
 
 /// Why an agent ended although nobody asked it to.
@@ -32,6 +35,9 @@ pub enum AgentError {
     /// The state directory cannot be relied on.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The undo records in the cluster cannot be relied on.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
     /// The log cannot be read, and never will be without a change.
     #[error("{what}")]
     Log {
@@ -130,7 +136,8 @@ impl Base {
 impl AgentError {
     fn of(error: RunError, workflow: &WorkflowName) -> Self {
         match error {
-            RunError::State(error) => Self::State(error),
+            RunError::Undo(StoreError::Disk(error)) => Self::State(error),
+            RunError::Undo(StoreError::Secrets(error)) => Self::Undo(error),
             RunError::Read { key, source } => {
                 let what = format!("the agent of {workflow} cannot read run {key}");
                 Self::Log { what, source: Box::new(source) }

@@ -4,9 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use lockstep_shared::id::{PipelineName, WorkflowName};
 
-use crate::state::StateDirectory;
+use crate::{kubernetes::client::Access, state::StateDirectory};
 
-/// For how long a finished `verify` step may answer wrong before its workflow fails.
+/// For how long what a finished step brought up may be unhealthy before its workflow fails.
 pub const DEGRADE_GRACE: Duration = Duration::from_secs(60);
 
 /// What an agent is, whatever it takes part in.
@@ -26,7 +26,9 @@ pub struct Options {
     pub workdir: PathBuf,
     /// The name of the cluster that it stands in.
     pub cluster: Option<String>,
-    /// For how long a finished `verify` step may answer wrong before its workflow fails.
+    /// How the cluster is found, for workflows with a Kubernetes target.
+    pub kubernetes: Access,
+    /// For how long what a finished step brought up may be unhealthy before its workflow fails.
     pub degrade_grace: Duration,
     /// The trace that its runs belong to.
     pub traceparent: Option<String>,
@@ -56,7 +58,11 @@ pub struct AgentArgs {
     /// The name of the cluster that this agent stands in
     #[arg(long, env = "LOCKSTEP_CLUSTER", value_name = "NAME")]
     pub cluster: Option<String>,
-    /// For how long a finished verify step may answer wrong, in seconds, before its workflow fails
+    /// How the cluster is found.
+    #[command(flatten)]
+    pub kubernetes: Access,
+    /// For how long what a finished step brought up may be unhealthy, in seconds, before its
+    /// workflow fails
     #[arg(
         long,
         env = "LOCKSTEP_DEGRADE_GRACE",
@@ -112,6 +118,7 @@ impl AgentArgs {
             allow_commands: self.allow_commands,
             workdir,
             cluster: self.cluster,
+            kubernetes: self.kubernetes,
             degrade_grace: self.degrade_grace,
             traceparent: std::env::var("TRACEPARENT").ok().filter(|text| is_traceparent(text)),
             version: VERSION.to_owned(),

@@ -1,16 +1,17 @@
 //! One workflow's agent: holds its lock, and takes part in its runs, debts first.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lockstep_agent_core::{Ending, Standing};
+use lockstep_agent_core::{Ending, Standing, UndoMark, debt::Known};
 use lockstep_bus::ReadError;
 use lockstep_shared::id::{RunKey, WorkflowName};
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     AgentError, Base, RunEnd,
     discover::{Discovery, Found},
+    owed,
     ready::Readiness,
     standby,
 };
@@ -38,6 +39,10 @@ pub(super) struct Worker {
     board: Board,
     turn: Turn,
     runs: JoinSet<(RunKey, Result<Ending, RunError>)>,
+    /// The look for debts in the cluster.
+    looks: JoinSet<()>,
+    /// What was seen of the records there.
+    noted: watch::Receiver<BTreeMap<RunKey, Known>>,
     active: BTreeSet<RunKey>,
     ended: VecDeque<RunKey>,
     /// Ended runs that another agent took over; they are looked at again before the next run.
@@ -46,13 +51,16 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(base: Base, workflow: WorkflowName, stop: &CancellationToken) -> Self {
+        let board = Board::new();
         Self {
+            noted: board.noted().watch(),
             base,
             workflow,
             stop: stop.child_token(),
-            board: Board::new(),
+            board,
             turn: Turn::default(),
             runs: JoinSet::new(),
+            looks: JoinSet::new(),
             active: BTreeSet::new(),
             ended: VecDeque::new(),
             superseded: BTreeSet::new(),
@@ -89,6 +97,8 @@ impl Worker {
                 Some(ended) = self.runs.join_next() => {
                     self.ended(ended?)?;
                 }
+                Some(looked) = self.looks.join_next() => looked?,
+                Ok(()) = self.noted.changed() => self.begin_noted(),
                 () = self.stop.cancelled() => return Ok(()),
             }
         }
@@ -104,6 +114,8 @@ impl Worker {
         let mut standings = self.board.watch();
         let end = loop {
             tokio::select! {
+                Some(looked) = self.looks.join_next() => looked?,
+                Ok(()) = self.noted.changed() => self.begin_noted(),
                 ended = self.runs.join_next() => {
                     let Some(ended) = ended else { return Ok(RunEnd::Left) };
                     if let Some((_, ending)) = self.ended(ended?)?.filter(|(run, _)| *run == key) {
@@ -136,7 +148,22 @@ impl Worker {
             }
             self.begin(record.key);
         }
+        if self.base.options.kubernetes.is_configured() {
+            let (base, workflow) = (self.base.clone(), self.workflow.clone());
+            self.looks.spawn(owed::in_cluster(base, workflow, self.board.noted()));
+        }
         Ok(())
+    }
+
+    /// The same for what a look at the cluster has shown.
+    fn begin_noted(&mut self) {
+        let noted = self.noted.borrow_and_update().clone();
+        for known in noted.into_values().filter(|known| known.mark != UndoMark::Settled) {
+            if self.active.len() >= MAX_DEBTS {
+                break;
+            }
+            self.begin(known.run);
+        }
     }
 
     fn found(&mut self, found: Found) {

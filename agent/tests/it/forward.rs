@@ -121,9 +121,11 @@ async fn commands_are_refused_in_prepare_unless_the_agent_allows_them() -> Resul
 }
 
 #[tokio::test]
-async fn a_target_that_this_build_does_not_have_is_refused_in_prepare() -> Result<()> {
+async fn a_target_that_this_agent_does_not_have_is_refused_in_prepare() -> Result<()> {
     let world = World::new().await?;
-    let agent = world.serve(world.options(&["backend"], "state")).await?;
+    let mut options = world.options(&["backend"], "state");
+    options.kubernetes.kubeconfig = Some(world.folder().join("no-kubeconfig"));
+    let agent = world.serve(options).await?;
     let cluster = |name: Option<&str>| {
         Target::Kubernetes(KubernetesTarget {
             namespace: "shop".to_owned(),
@@ -134,7 +136,7 @@ async fn a_target_that_this_build_does_not_have_is_refused_in_prepare() -> Resul
         })
     };
     let targets = [
-        (cluster(None), "kubernetes target"),
+        (cluster(None), "no-kubeconfig"),
         (cluster(Some("eu")), "--cluster eu"),
         (Target::External {}, "external target"),
     ];

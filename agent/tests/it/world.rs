@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use lockstep_agent::{
     AgentError, Options, RunEnd,
+    kubernetes::client::Access,
     state::{Mark, StateDirectory, UndoRecord},
 };
 use lockstep_bus::{Bus, DevServer, StreamOptions};
@@ -105,6 +106,7 @@ impl World {
             allow_commands: true,
             workdir: self.folder().to_owned(),
             cluster: None,
+            kubernetes: Access::default(),
             degrade_grace: Duration::from_millis(300),
             traceparent: None,
             version: lockstep_agent::VERSION.to_owned(),

@@ -20,7 +20,7 @@ use crate::{
     follow::{Followed, Patience, follow},
     online::{close, connect, soon},
     output::{Format, Show, print, render, say},
-    pipeline_file::{self, FileArgs, Ready, refuse_clusters},
+    pipeline_file::{self, FileArgs, Ready},
     report::RunReport,
     signals::Signals,
     submit::{Submission, submit},
@@ -170,7 +170,6 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let file = &args.file;
     let ready = pipeline_file::ready(&file.file, &file.inputs, args.live, context.err).await?;
     if args.live {
-        refuse_clusters(&ready.plan)?;
         return live(args, ready.into(), context).await;
     }
     let Ready { plan, bundles, .. } = &ready;
@@ -243,6 +242,26 @@ fn view_text(workflow: &WorkflowName, view: &Value, paint: Paint) -> String {
         {
             let _ = writeln!(text, "        {}", paint.paint(Style::Dim, row));
         }
+        for object in step["objects"].as_array().into_iter().flatten() {
+            text.push_str(&object_text(object, paint));
+        }
+    }
+    text
+}
+
+/// What would become of one object of a cluster.
+fn object_text(object: &Value, paint: Paint) -> String {
+    let of = |value: &Value, member: &str| value[member].as_str().map(line).unwrap_or_default();
+    let dim = |text: String| paint.paint(Style::Dim, text);
+    let source = dim(format!("  ({}; rollback: {})", of(object, "source"), of(object, "undo")));
+    let mut text = format!("      {} {}{source}\n", of(object, "change"), of(object, "object"));
+    for field in object["fields"].as_array().into_iter().flatten() {
+        let shown = |value: &Value| value.as_str().map_or_else(|| "nothing".to_owned(), line);
+        let (before, after) = (shown(&field["before"]), shown(&field["after"]));
+        let _ = writeln!(text, "          {}: {before} -> {after}", of(field, "path"));
+    }
+    for note in object["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let _ = writeln!(text, "          {}", dim(line(note)));
     }
     text
 }
@@ -279,6 +298,20 @@ mod tests {
         );
         assert!(
             view_text(&"b".parse().unwrap(), &Value::Null, Paint(false)).starts_with("b would")
+        );
+    }
+
+    #[test]
+    fn an_agents_view_shows_what_becomes_of_each_object() {
+        let object = serde_json::json!({
+            "object": "Deployment shop/web", "source": "k8s/web.yaml:1", "change": "update",
+            "undo": "exact", "notes": ["it is not healthy now"],
+            "fields": [{ "path": ".spec.paused", "after": "true" }],
+        });
+        assert_eq!(
+            object_text(&object, Paint(false)),
+            "      update Deployment shop/web  (k8s/web.yaml:1; rollback: exact)\n          \
+             .spec.paused: nothing -> true\n          it is not healthy now\n"
         );
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     github,
     online::{close, connect, soon, unreadable},
     output::{CiFormat, Format, print, render, say},
-    pipeline_file::{self, InputArgs, refuse_clusters},
+    pipeline_file::{self, InputArgs},
     report::RunReport,
     signals::Signals,
     story::Event,
@@ -104,18 +104,13 @@ async fn ready(file: &Path, args: &Args, context: Context) -> Result<Submission,
         }
         checked => pipeline_file::told(checked, context.err)?,
     };
-    refuse_clusters(&ready.plan)?;
     Ok(ready.into())
 }
 
 async fn begin(bus: &Bus, ready: Option<Submission>, args: &Args) -> Result<Submitted, Failure> {
     let submission = match (ready, &args.from_run) {
         (Some(ready), _) => ready,
-        (None, Some(earlier)) => {
-            let plan = again(bus, earlier).await?;
-            refuse_clusters(&plan)?;
-            Submission::again(plan)
-        }
+        (None, Some(earlier)) => Submission::again(again(bus, earlier).await?),
         (None, None) => return Err(Failure::usage("give a pipeline file, or `--from-run`")),
     };
     submit(bus, submission, args.run_id.clone()).await

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use lockstep_agent::{DEGRADE_GRACE, Options};
+use lockstep_agent::{DEGRADE_GRACE, Options, kubernetes::client::Access};
 use lockstep_bus::{Bus, DevServer, StreamOptions};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -216,6 +216,7 @@ impl World {
             allow_commands: true,
             workdir: self.folder.path().to_owned(),
             cluster: None,
+            kubernetes: Access::default(),
             degrade_grace: DEGRADE_GRACE,
             traceparent: None,
             version: lockstep_agent::VERSION.to_owned(),

@@ -12,9 +12,11 @@ use tokio::{sync::mpsc::Receiver, task::JoinHandle};
 use super::*;
 use crate::{
     command::{Question, permits},
+    kubernetes::client::Access,
     run::Board,
     serve::Options,
     state::StateDirectory,
+    undo::UndoStore,
 };
 
 /// How long anything may take on a busy machine.
@@ -48,6 +50,7 @@ async fn post(server: &DevServer, folder: &Path) -> Post {
         allow_commands: true,
         workdir: folder.to_owned(),
         cluster: None,
+        kubernetes: Access::default(),
         degrade_grace: A_WHILE,
         traceparent: None,
         version: crate::VERSION.to_owned(),
@@ -77,7 +80,8 @@ fn run(post: &Post, run: &str) -> (Acts, JoinHandle<()>) {
     let planned =
         Planned { workflow: Arc::new(workflow), params: BTreeMap::new(), plan_only: false };
     let (permit, questions) = permits();
-    (Acts::new(post, &key, Some(planned), permit), tokio::spawn(permit_all(questions)))
+    let seat = Seat { undo: UndoStore::Disk(post.state.clone()), cluster: Ok(None) };
+    (Acts::new(post, &key, Some(planned), &seat, permit), tokio::spawn(permit_all(questions)))
 }
 
 async fn permit_all(mut questions: Receiver<Question>) {
@@ -100,18 +104,18 @@ async fn another_runs_living_command_is_no_leftover_and_is_waited_for() {
     let (server, folder) = (DevServer::start().await.unwrap(), tempfile::tempdir().unwrap());
     let post = post(&server, folder.path()).await;
     let ((mut debt, _permits), (mut newer, _too)) = (run(&post, "r1"), run(&post, "r2"));
-    debt.begin(Act::Undo { step: 0 });
+    debt.begin(Act::Undo { step: 0 }, 1);
     let script = async {
         appears(&folder.path().join("begun")).await;
-        newer.begin(Act::Stop);
+        newer.begin(Act::Stop, 1);
         let waits = tokio::time::timeout(A_WHILE, newer.next()).await;
         assert!(waits.is_err(), "it did not wait for its turn: {waits:?}");
 
         // What has not begun can be stopped while it waits.
-        newer.begin(Act::Start { step: 0, attempt: 1 });
+        newer.begin(Act::Start { step: 0, attempt: 1 }, 1);
         let waits = tokio::time::timeout(Duration::from_millis(50), newer.next()).await;
         assert!(waits.is_err(), "it did not wait for its turn: {waits:?}");
-        newer.begin(Act::Stop);
+        newer.begin(Act::Stop, 1);
         let stopped = tokio::time::timeout(LIMIT, newer.next()).await.expect("it is stopped");
         let failed = matches!(
             &stopped,

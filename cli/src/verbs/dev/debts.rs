@@ -5,10 +5,14 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use lockstep_agent::state::{Mark, StateDirectory};
+use lockstep_agent::{
+    debts::{self, Debt},
+    kubernetes::client::Access,
+    state::StateDirectory,
+};
 use lockstep_bus::Bus;
 use lockstep_shared::{
-    id::{RunKey, WorkflowName},
+    id::RunKey,
     plan::Plan,
     record::{Outcome as Ended, Record},
     subject::Family,
@@ -44,25 +48,18 @@ pub(super) enum Settle {
     Accept,
 }
 
-/// One workflow's debt of one run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Debt {
-    key: RunKey,
-    workflow: WorkflowName,
+/// Where records are kept.
+pub(super) struct Places {
+    /// Those of commands.
+    pub(super) state: StateDirectory,
+    /// The way to those in clusters.
+    pub(super) kubernetes: Access,
 }
 
-/// The debts that the state directory knows of this plan's workflows.
-pub(super) fn open(state: &StateDirectory, plan: &Plan) -> Result<Vec<Debt>, Failure> {
-    let mut debts = Vec::new();
-    for (workflow, _) in plan.active() {
-        let records = state.undo_records(&plan.pipeline, workflow).or_exit(
-            Exit::Invalid,
-            format!("cannot read what earlier runs of {workflow} left to be undone"),
-        )?;
-        let started = records.into_iter().filter(|record| record.mark == Mark::Started);
-        debts.extend(started.map(|record| Debt { key: record.key, workflow: workflow.clone() }));
-    }
-    Ok(debts)
+/// The debts of this plan's workflows.
+pub(super) async fn open(places: &Places, plan: &Plan) -> Result<Vec<Debt>, Failure> {
+    let found = debts::open(&places.state, &places.kubernetes, plan).await;
+    found.or_exit(Exit::Invalid, "cannot read what earlier runs left to be undone")
 }
 
 fn listed(debts: &[Debt]) -> String {
@@ -100,7 +97,8 @@ pub(super) fn refuse(debts: &[Debt], file: &Path) -> Failure {
 /// Asks for the debts to be settled and waits until they are.
 pub(super) async fn settle(
     bus: &Bus,
-    state: &StateDirectory,
+    places: &Places,
+    plan: &Plan,
     debts: &[Debt],
     how: Settle,
 ) -> Result<Exit, Failure> {
@@ -108,14 +106,15 @@ pub(super) async fn settle(
     let mut worst = Exit::Done;
     for key in keys {
         let of_run: Vec<&Debt> = debts.iter().filter(|debt| debt.key == *key).collect();
-        worst = worst.max(settle_run(bus, state, key, &of_run, how).await?);
+        worst = worst.max(settle_run(bus, places, plan, key, &of_run, how).await?);
     }
     Ok(worst)
 }
 
 async fn settle_run(
     bus: &Bus,
-    state: &StateDirectory,
+    places: &Places,
+    plan: &Plan,
     key: &RunKey,
     debts: &[&Debt],
     how: Settle,
@@ -137,7 +136,7 @@ async fn settle_run(
     say(&format!("settling what run {} left", key.run));
     let limit = Instant::now() + UNDO_LIMIT;
     let mut look = interval(LOOK_AGAIN);
-    while is_owed(state, debts)? {
+    while is_owed(places, plan, debts).await? {
         tokio::select! {
             _ = look.tick() => {
                 if Instant::now() >= limit {
@@ -171,20 +170,14 @@ fn failed(news: Option<News>) -> Option<String> {
     }
 }
 
-fn is_owed(state: &StateDirectory, debts: &[&Debt]) -> Result<bool, Failure> {
-    for debt in debts {
-        let record = state.undo(&debt.key, &debt.workflow);
-        let record = record.or_exit(Exit::Invalid, "cannot read an undo record")?;
-        if record.is_some_and(|record| record.mark == Mark::Started) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+async fn is_owed(places: &Places, plan: &Plan, debts: &[&Debt]) -> Result<bool, Failure> {
+    let open = open(places, plan).await?;
+    Ok(debts.iter().any(|debt| open.contains(debt)))
 }
 
 /// What is owed after a run; who reported a good end is given a moment to settle.
 pub(super) async fn left(
-    state: &StateDirectory,
+    places: &Places,
     plan: &Plan,
     report: &RunReport,
 ) -> Result<Vec<Debt>, Failure> {
@@ -195,7 +188,7 @@ pub(super) async fn left(
     };
     let limit = Instant::now() + SETTLE_LIMIT;
     loop {
-        let owed = open(state, plan)?;
+        let owed = open(places, plan).await?;
         if owed.iter().all(stuck) {
             return Ok(owed);
         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use lockstep_agent::state::StateDirectory;
+use lockstep_agent::{debts::Debt, kubernetes::client::Access, state::StateDirectory};
 use lockstep_bus::{Bus, Connection, DevServer};
 use lockstep_shared::id::RunId;
 
@@ -26,7 +26,7 @@ use crate::{
     follow::{Patience, follow},
     online::{close, connect_to},
     output::{CiFormat, say},
-    pipeline_file::{self, FileArgs, refuse_clusters},
+    pipeline_file::{self, FileArgs},
     signals::Signals,
     submit::{Submission, submit},
     verbs::run::{Printer, conclude},
@@ -59,6 +59,8 @@ pub(crate) struct Args {
     /// First settle what an earlier dev run left: undo it now, or keep what is there
     #[arg(long, value_enum, value_name = "HOW")]
     settle: Option<Settle>,
+    #[command(flatten)]
+    kubernetes: Access,
     /// The shape of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: CiFormat,
@@ -67,14 +69,15 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let file = &args.file;
     let ready = pipeline_file::ready(&file.file, &file.inputs, false, context.err).await?;
-    refuse_clusters(&ready.plan)?;
     let workdir = workdir(&args.file.file)?;
     let state_dir = args.state_dir.clone().unwrap_or_else(|| workdir.join(STATE_FOLDER));
     let state = StateDirectory::open(&state_dir)
         .or_exit(Exit::Invalid, "the state directory cannot be used")?;
     let _alone = alone(&state_dir)?;
     keep_out_of_git(&state_dir);
-    let debts = debts::open(&state, &ready.plan)?;
+    let kubernetes = args.kubernetes.clone();
+    let places = debts::Places { state: state.clone(), kubernetes };
+    let debts = debts::open(&places, &ready.plan).await?;
     if let (false, None) = (debts.is_empty(), args.settle) {
         return Err(debts::refuse(&debts, &args.file.file));
     }
@@ -89,7 +92,8 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         "nats-server at {url}, for this run only (`lockstep status -s {url}` works beside it)",
         url = server.url()
     ));
-    let world = World { submission: ready.into(), workdir, state, connection: server.connection() };
+    let connection = server.connection();
+    let world = World { submission: ready.into(), workdir, places, connection };
     let outcome = world.run(args, debts, &mut signals, context).await;
     end(server, outcome).await
 }
@@ -106,7 +110,7 @@ async fn end(mut server: DevServer, outcome: Outcome) -> Outcome {
 struct World {
     submission: Submission,
     workdir: PathBuf,
-    state: StateDirectory,
+    places: debts::Places,
     connection: Connection,
 }
 
@@ -114,13 +118,13 @@ impl World {
     async fn run(
         self,
         args: Args,
-        debts: Vec<debts::Debt>,
+        debts: Vec<Debt>,
         signals: &mut Signals,
         context: Context,
     ) -> Outcome {
         let bus = connect_to(&self.connection, "dev").await?;
-        let mut parts =
-            Parts::start(&self.connection, &self.submission.plan, &self.state, &self.workdir);
+        let plan = &self.submission.plan;
+        let mut parts = Parts::start(&self.connection, plan, &self.places, &self.workdir);
         let outcome = tokio::select! {
             outcome = self.work(&bus, args, debts, signals, context) => outcome,
             failure = parts.ended() => Err(failure),
@@ -137,14 +141,14 @@ impl World {
         &self,
         bus: &Bus,
         args: Args,
-        debts: Vec<debts::Debt>,
+        debts: Vec<Debt>,
         signals: &mut Signals,
         context: Context,
     ) -> Outcome {
         parts::wait_for_streams(bus).await?;
         if let (false, Some(how)) = (debts.is_empty(), args.settle) {
             let settled = tokio::select! {
-                settled = debts::settle(bus, &self.state, &debts, how) => settled?,
+                settled = debts::settle(bus, &self.places, &self.submission.plan, &debts, how) => settled?,
                 exit = signals.next() => return Ok(exit),
             };
             if settled != Exit::Done {
@@ -165,7 +169,7 @@ impl World {
             follow(bus, &submitted.key, patience, signals, context, |event| printer.event(event))
                 .await?;
         // An agent settles its record once it has read its own last word; nobody leaves before.
-        let left = debts::left(&self.state, &self.submission.plan, &followed.report).await?;
+        let left = debts::left(&self.places, &self.submission.plan, &followed.report).await?;
         // The log of this run ends with it: what is left is settled by the next dev run.
         followed.report.settlement = debts::instruction(&left, &args.file.file);
         conclude(&followed, args.output, context)?;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use lockstep_agent::{DEGRADE_GRACE, Options, state::StateDirectory};
+use lockstep_agent::{DEGRADE_GRACE, Options};
 use lockstep_bus::{Bus, Connection, StreamOptions, stream::StreamError};
 use lockstep_shared::{id::WorkflowName, plan::Plan};
 use tokio::{
@@ -11,6 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::debts::Places;
 use crate::{
     exit::Exit,
     failure::{Failure, OrExit},
@@ -35,7 +36,7 @@ impl Parts {
     pub(super) fn start(
         connection: &Connection,
         plan: &Plan,
-        state: &StateDirectory,
+        places: &Places,
         workdir: &Path,
     ) -> Self {
         let shutdown = CancellationToken::new();
@@ -45,11 +46,12 @@ impl Parts {
             let options = Options {
                 pipeline: plan.pipeline.clone(),
                 workflows: vec![workflow.clone()],
-                state_dir: state.path().to_owned(),
+                state_dir: places.state.path().to_owned(),
                 instance: None,
                 allow_commands: true,
                 workdir: workdir.to_owned(),
                 cluster: None,
+                kubernetes: places.kubernetes.clone(),
                 degrade_grace: DEGRADE_GRACE,
                 traceparent: None,
                 version: lockstep_agent::VERSION.to_owned(),

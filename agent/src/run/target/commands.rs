@@ -1,22 +1,17 @@
-//! Orders to the target, each carried out to its one report.
-//!
-//! The only target that this build has is the command; a workflow for another one is refused in
-//! prepare. Steps that ask (`verify`) need no target.
+//! Steps that run commands or ask (`run`, `verify`), whatever the workflow's target.
 
 use std::{sync::Arc, time::Duration};
 
 use lockstep_agent_core::Report;
 use lockstep_shared::{
     fold,
-    id::{StepIndex, WorkflowName},
-    plan::{
-        Action, Command, KubernetesTarget, Probe, RunCommand, Step, Target as PlannedTarget, Undo,
-        Workflow,
-    },
+    id::StepIndex,
+    plan::{Action, Command, Probe, RunCommand, Step, Undo, Workflow},
 };
 use tokio::sync::watch::channel;
 use tokio_util::sync::CancellationToken;
 
+use super::MAX_ERROR_BYTES;
 use crate::{
     command::{Call, Finished, Gate, Permit, Setting, end_left_over, run},
     error_text,
@@ -24,49 +19,25 @@ use crate::{
     verify::{Health, Question, watch},
 };
 
-/// How much of an error goes into a record, in bytes.
-const MAX_ERROR_BYTES: usize = 2048;
-
-/// What carries a workflow's steps out.
+/// What runs the commands of a workflow.
 #[derive(Debug, Clone)]
-pub(super) struct Target {
-    pub(super) workflow: Arc<Workflow>,
-    pub(super) setting: Setting,
-    pub(super) state: StateDirectory,
-    pub(super) permit: Permit,
-    pub(super) allow_commands: bool,
-    pub(super) cluster: Option<String>,
-    pub(super) degrade_grace: Duration,
+pub(in crate::run) struct Commands {
+    pub(in crate::run) workflow: Arc<Workflow>,
+    pub(in crate::run) setting: Setting,
+    pub(in crate::run) state: StateDirectory,
+    pub(in crate::run) permit: Permit,
+    pub(in crate::run) allow_commands: bool,
+    pub(in crate::run) degrade_grace: Duration,
 }
 
-impl Target {
+impl Commands {
     /// Whether every step can be carried out here.
     ///
     /// # Errors
     /// Why not and what to do, for a person.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(in crate::run) fn check(&self) -> Result<(), String> {
         let name = &self.setting.workflow;
-        match &self.workflow.target {
-            PlannedTarget::Command {} => {}
-            PlannedTarget::Kubernetes(KubernetesTarget { cluster: Some(cluster), .. })
-                if Some(cluster) != self.cluster.as_ref() =>
-            {
-                let own = self.cluster.as_deref().unwrap_or("no cluster");
-                return Err(format!(
-                    "{name} is for cluster {cluster:?}, and this agent was started for {own}; \
-                     start one there with --cluster {cluster}"
-                ));
-            }
-            other => return Err(foreign_target(name, other)),
-        }
         for step in &self.workflow.steps {
-            if let Action::Deploy(_) = step.action {
-                return Err(format!(
-                    "step {:?} of {name} deploys to Kubernetes, and its target is the command; \
-                     give the workflow a kubernetes target, or use a run step",
-                    step.name
-                ));
-            }
             if needs_commands(step) && !self.allow_commands {
                 return Err(format!(
                     "step {:?} of {name} runs a command, and this agent runs none; start it with \
@@ -85,7 +56,7 @@ impl Target {
     }
 
     /// One attempt of a step.
-    pub(super) async fn start(
+    pub(in crate::run) async fn start(
         &self,
         step: StepIndex,
         attempt: u32,
@@ -121,7 +92,7 @@ impl Target {
     }
 
     /// Undoes a step, however much of it was done.
-    pub(super) async fn undo(&self, step: StepIndex, stop: CancellationToken) -> Report {
+    pub(in crate::run) async fn undo(&self, step: StepIndex, stop: CancellationToken) -> Report {
         let failed = |error: String, output: String| {
             let error = fold::cut(&error, MAX_ERROR_BYTES);
             Report::UndoFailed { step, error, left: Vec::new(), output }
@@ -158,7 +129,11 @@ impl Target {
     }
 
     /// Watches a finished step until it degrades; then this ends.
-    pub(super) async fn watch(&self, step: StepIndex, stop: CancellationToken) -> Option<String> {
+    pub(in crate::run) async fn watch(
+        &self,
+        step: StepIndex,
+        stop: CancellationToken,
+    ) -> Option<String> {
         let planned = self.workflow.steps.get(step)?;
         let Action::Verify(verify) = &planned.action else { return None };
         let asked = self.question(planned, verify, 1);
@@ -180,7 +155,7 @@ impl Target {
     ///
     /// # Errors
     /// Why that is not possible, for a person.
-    pub(super) async fn end_left_over(&self) -> Result<(), String> {
+    pub(in crate::run) async fn end_left_over(&self) -> Result<(), String> {
         let (pipeline, workflow) = (&self.setting.key.pipeline, &self.setting.workflow);
         let left = self.state.group(pipeline, workflow).map_err(|error| error_text(&error))?;
         let Some(left) = left else { return Ok(()) };
@@ -238,12 +213,4 @@ fn needs_commands(step: &Step) -> bool {
         Action::Verify(verify) => matches!(verify.probe, Probe::Command(_)),
         _ => false,
     }
-}
-
-fn foreign_target(workflow: &WorkflowName, target: &PlannedTarget) -> String {
-    format!(
-        "{workflow} has a {} target, and this build of lockstep-agent serves the command target \
-         only; give the workflow `target: {{ command: {{}} }}`",
-        target.kind()
-    )
 }

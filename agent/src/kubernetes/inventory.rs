@@ -1,0 +1,182 @@
+//! What a workflow's last committed run brought to its namespace: what the next run drops is pruned
+//! against it (rule 31).
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use lockstep_shared::id::{PipelineName, RunId, WorkflowName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    client::{Cluster, Pass, Place, Reason, Refusal, Resource},
+    object::ObjectKey,
+    undo::UndoError,
+};
+
+/// The format that this build writes.
+const FORMAT: u32 = 1;
+
+/// How often an inventory that somebody else changed meanwhile is written again.
+const TRIES: usize = 5;
+
+/// The objects of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inventory {
+    format: u32,
+    /// The run that brought them.
+    pub run: RunId,
+    /// Each object.
+    pub objects: Vec<Item>,
+}
+
+/// One object of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    /// Which.
+    pub key: ObjectKey,
+    /// The object that has this name now.
+    pub uid: String,
+    /// The SHA-256 of what was applied, in hex.
+    pub digest: String,
+}
+
+impl Inventory {
+    /// The inventory of a run.
+    pub fn new(run: RunId, objects: Vec<Item>) -> Self {
+        Self { format: FORMAT, run, objects }
+    }
+
+    /// What is in here and not among `keys`: what a run that deploys those drops.
+    pub fn dropped<'a>(
+        &'a self,
+        keys: impl IntoIterator<Item = &'a ObjectKey> + Clone,
+    ) -> Vec<&'a Item> {
+        let is_dropped =
+            |item: &&Item| !keys.clone().into_iter().any(|key| key.names_same(&item.key));
+        self.objects.iter().filter(is_dropped).collect()
+    }
+}
+
+/// Where a workflow's inventory is.
+fn place(cluster: &Cluster, pipeline: &PipelineName, workflow: &WorkflowName) -> Place {
+    let name = format!("lockstep.{pipeline}.{workflow}");
+    Place::new(Resource::secret(), Some(cluster.namespace()), &name)
+}
+
+/// The inventory of a workflow, if a run of it was ever committed.
+///
+/// # Errors
+/// [`UndoError`] if it cannot be read.
+pub async fn read(
+    cluster: &Cluster,
+    pipeline: &PipelineName,
+    workflow: &WorkflowName,
+) -> Result<Option<Inventory>, UndoError> {
+    let place = place(cluster, pipeline, workflow);
+    let Some(secret) = cluster.get(&place).await? else { return Ok(None) };
+    parse(&secret).map(Some).map_err(|why| UndoError::Damaged { secret: place.name, why })
+}
+
+fn parse(secret: &Value) -> Result<Inventory, String> {
+    let data = secret.pointer("/data/inventory").and_then(Value::as_str);
+    let data = data.ok_or("it holds no inventory")?;
+    let data = BASE64_STANDARD.decode(data).map_err(|error| error.to_string())?;
+    let found: Inventory = serde_json::from_slice(&data).map_err(|error| error.to_string())?;
+    if found.format > FORMAT {
+        return Err(format!("it is of format {}, and this build knows {FORMAT}", found.format));
+    }
+    Ok(found)
+}
+
+/// Stores a workflow's inventory over an earlier one.
+///
+/// # Errors
+/// [`Refusal`] if it cannot be stored.
+pub async fn write(
+    cluster: &Cluster,
+    pipeline: &PipelineName,
+    workflow: &WorkflowName,
+    inventory: &Inventory,
+) -> Result<(), Refusal> {
+    let place = place(cluster, pipeline, workflow);
+    let text = serde_json::to_vec(inventory).expect("an inventory has only string keys");
+    let data = json!({ "inventory": BASE64_STANDARD.encode(text) });
+    let mut body = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "lockstep.dev/inventory",
+        "metadata": {
+            "name": place.name,
+            "namespace": place.namespace,
+            "labels": { "lockstep.dev/pipeline": pipeline, "lockstep.dev/workflow": workflow },
+        },
+        "data": data,
+    });
+    let mut refused = None;
+    for _ in 0..TRIES {
+        let found = cluster.get(&place).await?;
+        let written = match found.as_ref().map(|found| found.pointer("/metadata/resourceVersion")) {
+            None => cluster.create(Pass::bookkeeping(), &place, &body).await,
+            Some(version) => {
+                body["metadata"]["resourceVersion"] = version.cloned().unwrap_or_default();
+                cluster.merge(Pass::bookkeeping(), &place, &body).await
+            }
+        };
+        match written {
+            Ok(_) => return Ok(()),
+            Err(refusal) if matches!(refusal.reason, Reason::Stale | Reason::Exists) => {
+                refused = Some(refusal);
+            }
+            Err(refusal) => return Err(refusal),
+        }
+    }
+    match refused {
+        Some(refusal) => Err(refusal),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(api_version: &str, name: &str) -> ObjectKey {
+        ObjectKey {
+            api_version: api_version.to_owned(),
+            kind: "HorizontalPodAutoscaler".to_owned(),
+            namespace: Some("shop".to_owned()),
+            name: name.to_owned(),
+        }
+    }
+
+    fn inventory() -> Inventory {
+        let item = |name: &str| Item {
+            key: key("autoscaling/v1", name),
+            uid: format!("uid-{name}"),
+            digest: "ab".to_owned(),
+        };
+        Inventory::new("r1".parse().unwrap(), vec![item("a"), item("b")])
+    }
+
+    #[test]
+    fn what_a_new_run_does_not_bring_is_dropped_whatever_version_it_was_written_in() {
+        let inventory = inventory();
+        let keys = [key("autoscaling/v2", "a")];
+        let dropped = inventory.dropped(&keys);
+        assert_eq!(dropped.len(), 1);
+        assert_eq!(dropped[0].key.name, "b");
+    }
+
+    #[test]
+    fn an_inventory_is_read_back_and_a_newer_format_is_refused() {
+        let secret = |inventory: &Value| {
+            let data = BASE64_STANDARD.encode(inventory.to_string());
+            json!({ "data": { "inventory": data } })
+        };
+        let mut text = serde_json::to_value(inventory()).unwrap();
+        assert_eq!(parse(&secret(&text)), Ok(inventory()));
+        text["format"] = 9.into();
+        assert!(parse(&secret(&text)).unwrap_err().contains("format 9"));
+    }
+}

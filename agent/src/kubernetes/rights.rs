@@ -1,0 +1,130 @@
+//! What an agent needs to be allowed in its cluster (rule 33): the exact Role for what a workflow
+//! deploys, and whether these credentials have it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::client::{Cluster, Refusal};
+
+/// A kind of object in one namespace, as rights name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The resource, perhaps with a part of it: `pods/log`.
+    pub resource: String,
+}
+
+impl Subject {
+    fn new(group: &str, resource: &str) -> Self {
+        Self { group: group.to_owned(), resource: resource.to_owned() }
+    }
+}
+
+/// What may be done to each kind.
+pub type Rights = BTreeMap<Subject, BTreeSet<&'static str>>;
+
+/// What is done to the objects that a step brings.
+const DEPLOYED: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
+
+/// What is read and written besides, in the namespace of the objects.
+const BESIDES: &[(&str, &str, &[&str])] = &[
+    ("apps", "replicasets", &["get", "list", "watch"]),
+    ("apps", "controllerrevisions", &["get", "list", "watch"]),
+    ("", "pods", &["get", "list", "watch", "delete"]),
+    ("", "pods/log", &["get"]),
+    ("", "events", &["get", "list"]),
+    ("autoscaling", "horizontalpodautoscalers", &["get", "list"]),
+    ("coordination.k8s.io", "leases", &["get", "list", "create", "patch", "delete"]),
+];
+
+/// What is written where the agent keeps its undo records.
+const KEPT: &[(&str, &str, &[&str])] =
+    &[("", "secrets", &["get", "list", "create", "patch", "delete"])];
+
+/// The rights in the namespace of a workflow's objects.
+pub fn at_target(deployed: &BTreeSet<Subject>) -> Rights {
+    let mut rights = listed(BESIDES);
+    for subject in deployed {
+        rights.entry(subject.clone()).or_default().extend(DEPLOYED);
+    }
+    rights
+}
+
+/// The rights in the agent's own namespace.
+pub fn at_home() -> Rights {
+    listed(KEPT)
+}
+
+fn listed(rules: &[(&str, &str, &[&'static str])]) -> Rights {
+    let right = |(group, resource, verbs): &(&str, &str, &[&'static str])| {
+        (Subject::new(group, resource), verbs.iter().copied().collect())
+    };
+    rules.iter().map(right).collect()
+}
+
+/// The rights of both.
+pub fn together(one: Rights, other: Rights) -> Rights {
+    let mut all = one;
+    for (subject, verbs) in other {
+        all.entry(subject).or_default().extend(verbs);
+    }
+    all
+}
+
+/// The Role that gives these rights, as `kubectl apply` takes it.
+pub fn role(name: &str, namespace: &str, rights: &Rights) -> Value {
+    let rule = |(subject, verbs): (&Subject, &BTreeSet<&str>)| json!({ "apiGroups": [subject.group], "resources": [subject.resource], "verbs": verbs });
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": { "name": name, "namespace": namespace },
+        "rules": rights.iter().map(rule).collect::<Vec<_>>(),
+    })
+}
+
+/// Those of the rights that these credentials do not have in a namespace.
+///
+/// # Errors
+/// [`Refusal`] if the server does not say.
+pub async fn missing(
+    cluster: &Cluster,
+    namespace: &str,
+    rights: &Rights,
+) -> Result<Rights, Refusal> {
+    let mut missing = Rights::new();
+    for (subject, verbs) in rights {
+        for verb in verbs {
+            if !cluster.may(namespace, &subject.group, &subject.resource, verb).await? {
+                missing.entry(subject.clone()).or_default().insert(verb);
+            }
+        }
+    }
+    Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_deployed_and_looked_at_gets_the_rights_of_both() {
+        let deployed =
+            BTreeSet::from([Subject::new("", "pods"), Subject::new("apps", "deployments")]);
+        let rights = at_target(&deployed);
+        assert!(rights[&Subject::new("", "pods")].contains("patch"));
+        assert!(rights[&Subject::new("apps", "deployments")].contains("delete"));
+        assert!(!rights[&Subject::new("apps", "replicasets")].contains("patch"));
+    }
+
+    #[test]
+    fn a_role_names_every_right_once_and_nothing_that_would_give_more() {
+        let deployed = BTreeSet::from([Subject::new("", "secrets")]);
+        let rights = together(at_target(&deployed), at_home());
+        let role = role("lockstep", "shop", &rights);
+        let text = role.to_string();
+        assert_eq!(text.matches("\"secrets\"").count(), 1);
+        assert!(!text.contains("escalate") && !text.contains("bind") && !text.contains('*'));
+    }
+}

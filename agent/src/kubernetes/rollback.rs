@@ -1,0 +1,235 @@
+//! Giving a step's objects back what they were (rules 23 to 30).
+//!
+//! First everything that existed is restored, config before workloads; then what the run created is
+//! deleted, last first; then what was restored has to be healthy. Every part looks at the objects
+//! as they are, so it may be cut off anywhere and begun again. What to ask for is decided in
+//! `restore`.
+
+use std::time::Duration;
+
+use lockstep_shared::fold::listed;
+
+use super::{
+    client::{Apply, Place, Reason, Refusal, Resource},
+    health::{Limits, Pin, Rules, StepHealth, StepVerdict},
+    looks::Looks,
+    object::{ObjectKey, uid},
+    order,
+    pace::Ended,
+    progress::Progress,
+    record::Before,
+    restore::{
+        Restoration, Step,
+        created::{self, Created},
+    },
+    stuck::stuck_pods,
+    writer::{Unwritten, Writer},
+};
+use crate::{error_text, run::Clock};
+
+/// The pause before an object is looked at again that is being deleted or was changed meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// What came of undoing a step.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Undone {
+    /// What is not as it was, or kept on purpose; each a sentence.
+    pub(crate) residue: Vec<String>,
+    /// What was done, for a person.
+    pub(crate) output: String,
+}
+
+/// A step that could not be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stuck {
+    /// Why, for a person.
+    pub(crate) error: String,
+    /// What is left; each a sentence.
+    pub(crate) left: Vec<String>,
+}
+
+/// One step on its way back.
+pub(crate) struct Rollback<'a> {
+    pub(crate) writer: &'a Writer,
+    pub(crate) progress: &'a Progress,
+    pub(crate) clock: Clock,
+    pub(crate) limits: Limits,
+}
+
+impl Rollback<'_> {
+    /// Undoes a step, however much of it was done.
+    pub(crate) async fn step(&self, objects: Vec<&Before>) -> Result<Undone, Stuck> {
+        let mut undone = Undone::default();
+        let order = order::undo(objects, |before| &before.key, |before| before.before.is_some());
+        let mut restored = Vec::new();
+        for before in &order.restore {
+            self.progress.tell(&format!("restoring {}", before.key));
+            let residue = self.restore(before).await.map_err(|why| stuck(&before.key, &why))?;
+            if residue.is_empty() {
+                restored.push(*before);
+            }
+            undone.residue.extend(residue);
+        }
+        for before in &order.delete {
+            self.progress.tell(&format!("deleting {}", before.key));
+            let residue = self.delete(&before.key).await.map_err(|why| stuck(&before.key, &why))?;
+            undone.residue.extend(residue);
+        }
+        self.until_healthy(&restored, &mut undone).await?;
+        let (back, gone) = (restored.len(), order.delete.len());
+        undone.output.push_str(&format!("{back} restored and verified, {gone} deleted\n"));
+        Ok(undone)
+    }
+
+    /// Gives an object back what it was; what is not as it was.
+    async fn restore(&self, before: &Before) -> Result<Vec<String>, Unwritten> {
+        let Some(pre_image) = &before.before else { return Ok(Vec::new()) };
+        let adopt = before.adopt();
+        let mut way = Restoration::new(pre_image, before.planned.as_ref(), &adopt);
+        loop {
+            let Some((place, live)) = self.writer.look(&before.key).await? else {
+                return Ok(vec![format!("{}: its kind is not served any more", before.key)]);
+            };
+            let step = way.next(live.as_ref()).map_err(|error| unreadable(&before.key, &error))?;
+            let sent = match &step {
+                Step::Done(residue) => {
+                    let told = |residue| format!("{}: {residue}", before.key);
+                    return Ok(residue.iter().map(told).collect());
+                }
+                Step::Apply(body) => self.writer.apply(&place, body, Apply::Plain).await,
+                Step::Patch(patch) => self.writer.patch(&place, patch).await,
+            };
+            match sent {
+                Ok(_) => way.carried_out(),
+                Err(Unwritten::Stale) => self.writer.pace.pause(LOOK_AGAIN).await?,
+                Err(Unwritten::Refused(refusal)) => {
+                    if self.writer.has_moved_on(&place, live.as_ref()).await? {
+                        continue;
+                    }
+                    tracing::warn!(%refusal, "trying a milder way");
+                    if !way.refused() {
+                        return Err(refusal.into());
+                    }
+                }
+                Err(ended) => return Err(ended),
+            }
+        }
+    }
+
+    /// Deletes an object that the run created, and waits until it is gone; what is kept of it.
+    async fn delete(&self, key: &ObjectKey) -> Result<Option<String>, Unwritten> {
+        loop {
+            // A kind that went with its definition has no objects.
+            let Some((place, live)) = self.writer.look(key).await? else { return Ok(None) };
+            let found = created::undo(key, live.as_ref(), &self.writer.mark)
+                .map_err(|error| unreadable(key, &error))?;
+            match found {
+                Created::Gone => return Ok(None),
+                Created::Kept => {
+                    return Ok(Some(format!(
+                        "{key}: kept on purpose: a rollback never deletes a {}",
+                        key.kind
+                    )));
+                }
+                Created::NotOurs(why) => return Ok(Some(format!("{key}: {why}"))),
+                Created::Leaving(finalizers) => match self.writer.pace.pause(LOOK_AGAIN).await {
+                    Err(Ended::TimedOut(_)) if !finalizers.is_empty() => {
+                        return Ok(Some(format!(
+                            "{key}: it is being deleted and held by {}",
+                            listed(finalizers)
+                        )));
+                    }
+                    paused => paused?,
+                },
+                Created::Delete(_) => {
+                    let id = live.as_ref().and_then(uid).unwrap_or_default();
+                    match self.writer.delete(&place, id).await {
+                        Ok(_) | Err(Unwritten::Stale) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until what was restored is healthy; what was not so before cannot be judged.
+    async fn until_healthy(&self, restored: &[&Before], undone: &mut Undone) -> Result<(), Stuck> {
+        let mut health = StepHealth::new(self.limits, Rules::default());
+        let mut sets = Vec::new();
+        for before in restored {
+            if let Some(why) = &before.unhealthy {
+                let line =
+                    format!("{}: not waited for, since it was not healthy before", before.key);
+                undone.output.push_str(&format!("{line} ({why})\n"));
+                continue;
+            }
+            let found =
+                self.writer.look(&before.key).await.map_err(|why| stuck(&before.key, &why))?;
+            let Some((_, Some(live))) = found else { continue };
+            let since = lockstep_shared::time::Timestamp(0);
+            let pin =
+                Pin::of(&live, since).map_err(|why| stuck_text(&before.key, &error_text(&why)))?;
+            if before.key.kind == "StatefulSet" && before.key.group() == "apps" {
+                sets.push(&before.key);
+            }
+            health.pin(before.key.clone(), pin);
+        }
+        let mut looks = Looks::new(&self.writer.cluster, self.clock, health);
+        loop {
+            match looks.look().await {
+                Ok(StepVerdict::Healthy | StepVerdict::Settled) => return Ok(()),
+                Ok(StepVerdict::Failed { object, why }) => return Err(stuck_text(&object, &why)),
+                Ok(StepVerdict::InProgress(line) | StepVerdict::Degraded(line)) => {
+                    self.progress.tell(&format!("rolled back, and not healthy yet: {line}"));
+                }
+                Err(refusal) if refusal.reason.is_transient() => {
+                    tracing::warn!(%refusal, "looking again");
+                }
+                Err(refusal) => {
+                    return Err(Stuck { error: refusal.to_string(), left: Vec::new() });
+                }
+            }
+            for key in &sets {
+                self.free(key).await.map_err(|why| stuck(key, &why))?;
+            }
+            if let Err(ended) = self.writer.pace.pause(LOOK_AGAIN).await {
+                let lines = looks.health.lines();
+                let error = format!("restored, and not healthy again: {ended}");
+                return Err(Stuck { error, left: lines });
+            }
+        }
+    }
+
+    /// Deletes the pods that keep a StatefulSet from going back.
+    async fn free(&self, key: &ObjectKey) -> Result<(), Unwritten> {
+        let Some((_, Some(set))) = self.writer.look(key).await? else { return Ok(()) };
+        let lookups = super::health::lookups(&set);
+        let Some(lookup) = lookups.first() else { return Ok(()) };
+        let (pods, namespace) = (Resource::pod(), Some(lookup.namespace.as_str()));
+        let cluster = &self.writer.cluster;
+        let found = self.writer.ask(|| cluster.list(&pods, namespace, &lookup.selector)).await?;
+        for (name, id) in stuck_pods(&set, &found) {
+            tracing::warn!(pod = name, set = %key, "deleting a pod that keeps the set from going back");
+            let place = Place::new(Resource::pod(), namespace, name);
+            match self.writer.delete(&place, id).await {
+                Ok(_) | Err(Unwritten::Stale) => {}
+                Err(Unwritten::Refused(refusal)) if refusal.reason == Reason::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stuck(key: &ObjectKey, why: &Unwritten) -> Stuck {
+    stuck_text(key, &error_text(why))
+}
+
+fn stuck_text(key: &ObjectKey, why: &str) -> Stuck {
+    Stuck { error: format!("{key}: {why}"), left: vec![format!("{key} is not as it was")] }
+}
+
+/// Who owns what cannot be read, so nothing can be decided.
+fn unreadable(key: &ObjectKey, error: &dyn std::error::Error) -> Unwritten {
+    Refusal::other(&format!("restore {key}"), error_text(error)).into()
+}

@@ -1,0 +1,260 @@
+//! What each order does, from its first request to its last.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use lockstep_shared::{
+    id::{Epoch, StepIndex},
+    plan::Deploy,
+    time::{Span, Timestamp},
+};
+use serde_json::Value;
+
+use super::{
+    super::{
+        apply::{Applied, Applying},
+        claim::claim,
+        health::{Limits, Pin, Rules, StepHealth, StepVerdict},
+        inventory::{self, Inventory},
+        looks::Looks,
+        object::{ObjectKey, owner_label},
+        order::sort_for_install,
+        pace::{Ended, Pace},
+        prepare::Preparing,
+        preview::StepPreview,
+        prune,
+        record::Record,
+        rollback::{Rollback, Stuck, Undone},
+        wanted::{Wanted, autoscalers, place},
+        writer::Writer,
+    },
+    Failure, Inner,
+};
+use crate::error_text;
+
+/// The pause between two looks at what is deployed.
+const WATCH: Duration = Duration::from_secs(2);
+
+/// For how long a request of an incarnation that was taken over may still land: the longest write.
+const LATE: Duration = Duration::from_secs(10);
+
+impl Inner {
+    pub(super) async fn prepare(
+        &self,
+        epoch: Epoch,
+        plan_only: bool,
+    ) -> Result<BTreeMap<StepIndex, StepPreview>, Failure> {
+        let work = &self.work;
+        self.progress.tell("looking at the cluster");
+        let preparing = Preparing {
+            cluster: &work.cluster,
+            target: &work.target,
+            workflow: &work.workflow,
+            mark: self.mark(epoch),
+            owner: owner_label(&work.key.pipeline, &work.name),
+            progress: &self.progress,
+        };
+        preparing.find_namespace().await?;
+        if !plan_only {
+            self.take_lease(epoch).await?;
+        }
+        let steps = self.steps().await?;
+        let prepared = preparing.steps(&steps).await?;
+        if !plan_only {
+            let record = Record { plan: self.plan_part(), objects: prepared.objects };
+            self.store(&record).await?;
+            self.known.lock().await.record = Some(Arc::new(record));
+        }
+        Ok(prepared.previews)
+    }
+
+    pub(super) async fn deploy(
+        &self,
+        step: StepIndex,
+        deploy: &Deploy,
+        epoch: Epoch,
+        pace: Pace,
+    ) -> Result<String, Failure> {
+        let rules = Rules::compile(&deploy.healthy).map_err(|error| error_text(&error))?;
+        let writer = self.writer(epoch, pace).await?;
+        self.claim(&writer).await?;
+        let steps = self.steps().await?;
+        let mut wanted: Vec<&Wanted> = steps.get(&step).into_iter().flatten().collect();
+        sort_for_install(&mut wanted, |wanted| &wanted.key);
+        let namespace = &self.work.target.namespace;
+        let scalers = writer.ask(|| autoscalers(&self.work.cluster, namespace, &steps)).await?;
+        let force: Vec<String> = deploy.force_conflicts.iter().cloned().collect();
+        let applying = Applying { writer: &writer, force: &force, autoscalers: &scalers };
+        let mut health = StepHealth::new(self.limits(deploy), rules);
+        for wanted in &wanted {
+            self.progress.tell(&format!("applying {}", wanted.key));
+            let object = self.apply(&applying, step, wanted).await?;
+            let pin = Pin::of(&object, Timestamp(0)).map_err(|error| error_text(&error))?;
+            health.pin(wanted.key.clone(), pin);
+        }
+        let mut looks = Looks::new(&self.work.cluster, self.work.clock, health);
+        let keys: Vec<ObjectKey> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
+        if deploy.wait {
+            looks.until_healthy(&writer.pace, &self.progress).await?;
+        }
+        let images = looks.images(&keys).await;
+        self.known.lock().await.looks.insert(step, looks);
+        Ok(images)
+    }
+
+    /// Applies one object; a pre-image that has moved on where we do not write is stored first.
+    async fn apply(
+        &self,
+        applying: &Applying<'_>,
+        step: StepIndex,
+        wanted: &Wanted,
+    ) -> Result<Value, Failure> {
+        loop {
+            let record = self.record().await?;
+            let before = record.of_step(step).find(|before| before.key == wanted.key);
+            let before = before.ok_or_else(|| {
+                format!("{} is not in the undo record, so it is not written", wanted.key)
+            })?;
+            match applying.object(wanted, before).await? {
+                Applied::Done(object) => return Ok(object),
+                Applied::Moved(pre_image) => {
+                    let mut record = (*record).clone();
+                    for before in &mut record.objects {
+                        if before.key == wanted.key {
+                            before.before = Some(pre_image.clone());
+                        }
+                    }
+                    self.replace(record).await?;
+                }
+            }
+        }
+    }
+
+    pub(super) async fn undo(
+        &self,
+        step: StepIndex,
+        epoch: Epoch,
+        pace: Pace,
+    ) -> Result<Undone, Stuck> {
+        let failed = |failure: Failure| Stuck { error: failure.error, left: Vec::new() };
+        let writer = self.writer(epoch, pace).await.map_err(failed)?;
+        let record = self.record().await.map_err(failed)?;
+        self.claim(&writer).await.map_err(failed)?;
+        let rollback = Rollback {
+            writer: &writer,
+            progress: &self.progress,
+            clock: self.work.clock,
+            limits: Limits { settle: Span(0), ..Limits::default() },
+        };
+        let undone = rollback.step(record.of_step(step).collect()).await?;
+        if epoch <= 1 {
+            return Ok(undone);
+        }
+        // What an incarnation before this one had sent may have landed meanwhile.
+        let late = LATE.saturating_sub(self.began.elapsed());
+        let stopped = |ended: Ended| Stuck { error: ended.to_string(), left: Vec::new() };
+        writer.pace.pause(late).await.map_err(stopped)?;
+        rollback.step(record.of_step(step).collect()).await
+    }
+
+    pub(super) async fn watch(
+        &self,
+        step: StepIndex,
+        deploy: &Deploy,
+        epoch: Epoch,
+    ) -> Option<String> {
+        if !deploy.wait {
+            return None;
+        }
+        let mut looks = loop {
+            match self.looks(step, deploy, epoch).await {
+                Ok(looks) => break looks,
+                Err(failure) => {
+                    let (name, error) = (&self.work.name, failure.error);
+                    tracing::warn!(workflow = %name, "its health cannot be watched yet: {error}");
+                    tokio::time::sleep(WATCH).await;
+                }
+            }
+        };
+        loop {
+            match looks.look().await {
+                Ok(StepVerdict::Failed { why, .. }) => return Some(why),
+                Ok(StepVerdict::Settled) => std::future::pending().await,
+                Ok(_) => {}
+                Err(refusal) => tracing::warn!(%refusal, "looking again"),
+            }
+            tokio::time::sleep(WATCH).await;
+        }
+    }
+
+    /// What looks at a finished step: the looks that saw it finish, or new ones.
+    async fn looks(
+        &self,
+        step: StepIndex,
+        deploy: &Deploy,
+        epoch: Epoch,
+    ) -> Result<Looks, Failure> {
+        // Also who only holds keeps others from taking the workflow over.
+        self.keep_lease(epoch).await;
+        if let Some(looks) = self.known.lock().await.looks.remove(&step) {
+            return Ok(looks);
+        }
+        let rules = Rules::compile(&deploy.healthy).map_err(|error| error_text(&error))?;
+        let mut health = StepHealth::finished(self.limits(deploy), rules);
+        let steps = self.steps().await?;
+        for wanted in steps.get(&step).into_iter().flatten() {
+            let place = place(&self.work.cluster, &wanted.key).await?;
+            let Some(place) = place else { continue };
+            let live = self.work.cluster.get(&place).await?;
+            let Some(live) = live else {
+                // A finished Job may be gone; anything else is noticed as gone by its dependents.
+                continue;
+            };
+            let pin = Pin::of(&live, Timestamp(0)).map_err(|error| error_text(&error))?;
+            health.pin(wanted.key.clone(), pin);
+        }
+        Ok(Looks::new(&self.work.cluster, self.work.clock, health))
+    }
+
+    pub(super) async fn finalize(&self, epoch: Epoch, pace: Pace) -> Result<Vec<String>, Failure> {
+        let writer = self.writer(epoch, pace).await?;
+        let steps = self.steps().await?;
+        let (cluster, pipeline, name) =
+            (&self.work.cluster, &self.work.key.pipeline, &self.work.name);
+        let known = inventory::read(cluster, pipeline, name).await;
+        let known = known.map_err(|error| error_text(&error))?;
+        let wanted = || steps.values().flatten();
+        let dropped = match &known {
+            Some(known) => {
+                let keys: Vec<&ObjectKey> = wanted().map(|wanted| &wanted.key).collect();
+                known.dropped(keys).into_iter().cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        let left = prune::prune(&writer, dropped).await;
+        let mut items = prune::brought(&writer, wanted()).await?;
+        let told = |(item, why): &(inventory::Item, String)| {
+            format!("{} was dropped and could not be deleted: {why}", item.key)
+        };
+        let warnings: Vec<String> = left.iter().map(told).collect();
+        items.extend(left.into_iter().map(|(item, _)| item));
+        if known.is_some() || !items.is_empty() {
+            let inventory = Inventory::new(self.work.key.run.clone(), items);
+            inventory::write(cluster, pipeline, name, &inventory).await?;
+        }
+        Ok(warnings)
+    }
+
+    /// Puts this incarnation's mark on everything that an earlier one wrote, once: a late request
+    /// of that one then finds another version (rule 11).
+    async fn claim(&self, writer: &Writer) -> Result<(), Failure> {
+        let epoch = writer.mark.epoch;
+        if epoch <= 1 || self.known.lock().await.claimed == Some(epoch) {
+            return Ok(());
+        }
+        for before in &self.record().await?.objects {
+            claim(writer, &before.key).await?;
+        }
+        self.known.lock().await.claimed = Some(epoch);
+        Ok(())
+    }
+}
