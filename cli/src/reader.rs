@@ -10,7 +10,7 @@ use lockstep_shared::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use crate::{exit::Exit, failure::Failure, online::ASK_LIMIT};
+use crate::{exit::Exit, failure::Failure, online::ASK_LIMIT, output::say, terminal::line};
 
 /// A run that is being read.
 pub(crate) struct RunReader {
@@ -104,7 +104,7 @@ impl RunReader {
             match timeout_at(limit, self.next()).await {
                 // It is tried again, but nobody waits for minutes without knowing why.
                 Ok(Some(News::Trouble(why))) => {
-                    tracing::warn!("the log cannot be read just now, trying again: {why}");
+                    say(&format!("the log cannot be read just now, trying again: {}", line(&why)));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(self.unreadable()),

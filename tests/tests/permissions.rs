@@ -120,7 +120,8 @@ impl Office {
     }
 
     fn start(&self, user: &str, name: &str, program: &str, arguments: &[&str]) -> Result<Process> {
-        let credentials = [("NATS_USER", user), ("NATS_PASSWORD", "p")];
+        // A verb says nothing of a refusal that costs it nothing, unless it is asked.
+        let credentials = [("NATS_USER", user), ("NATS_PASSWORD", "p"), ("LOCKSTEP_LOG", "info")];
         self.world.start_as(name, program, arguments, &self.folder, &credentials)
     }
 

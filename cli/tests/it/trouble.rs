@@ -174,6 +174,28 @@ async fn a_server_that_goes_away_is_not_taken_for_a_missing_coordinator() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_end_of_an_abort_is_told_that_the_log_is_gone() {
+    let world = World::deserted().await;
+    let bus = world.bus().await;
+    world.file("shop.yaml", &good_shop());
+    world.call(&["run", "shop.yaml", "--run-id", "r1", "--detach"]).await.ended(0);
+    // Nobody closes it: no coordinator runs.
+    let abort = ["abort", "r1", "--reason", "no", "--wait", "--timeout", "30s"];
+    let waiting = world.start(&abort);
+    let key = RunKey { pipeline: "shop".parse().unwrap(), run: "r1".parse().unwrap() };
+    let filter = [bus.subjects().family(&key, &Family::Request)];
+    let limit = tokio::time::Instant::now() + LIMIT;
+    while bus.read(&filter, 0, limit).await.unwrap().entries.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let client = async_nats::connect(world.server.url()).await.unwrap();
+    async_nats::jetstream::new(client).delete_stream("LOCKSTEP").await.unwrap();
+    let ran = waiting.end().await.ended(8);
+    assert!(ran.err.contains("the log cannot be read just now"), "{}", ran.err);
+    assert!(ran.err.contains("cannot read run shop/r1 to its end"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stream_with_another_configuration_is_compared() {
     let world = World::deserted().await;
     let bus = world.bus().await;
