@@ -5,7 +5,7 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use lockstep_bus::{Bus, Connection, ConnectionArgs, ReadError};
-use lockstep_shared::id::{PipelineName, RunId, WorkflowName};
+use lockstep_shared::id::{InvalidName, PipelineName, RunId, WorkflowName};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
@@ -82,9 +82,9 @@ enum Verb {
     },
     /// Take part in one run and exit with its code
     Run {
-        /// The run
-        #[arg(long, env = "LOCKSTEP_RUN", value_name = "ID")]
-        run: RunId,
+        /// The run: its id, or PIPELINE/ID as `lockstep run --detach` prints it
+        #[arg(long, env = "LOCKSTEP_RUN", value_name = "RUN", value_parser = named)]
+        run: (Option<PipelineName>, RunId),
         /// The run's pipeline, if this user may not look it up
         #[arg(long, env = "LOCKSTEP_PIPELINE", value_name = "NAME")]
         pipeline: Option<PipelineName>,
@@ -178,8 +178,9 @@ async fn work(program: Program, version: &str, shutdown: CancellationToken) -> R
             serve(options, bus.clone(), shutdown).await.or_exit_by_kind()?;
             0
         }
-        Verb::Run { run: id, pipeline, workflows, agent } => {
-            let pipeline = match pipeline {
+        Verb::Run { run: (named, id), pipeline, workflows, agent } => {
+            // Whoever names the pipeline in both ways means the run's own name.
+            let pipeline = match named.or(pipeline) {
                 Some(pipeline) => pipeline,
                 None => find_pipeline(&bus, &id).await?,
             };
@@ -200,6 +201,14 @@ fn options(
     let options = agent.options(pipeline, workflows).map_err(anyhow::Error::from);
     let options = options.or_exit(Code::Invalid)?;
     Ok(Options { version: version.to_owned(), ..options })
+}
+
+/// A run as people name it: its id, or its pipeline and id.
+fn named(text: &str) -> Result<(Option<PipelineName>, RunId), InvalidName> {
+    match text.split_once('/') {
+        Some((pipeline, run)) => Ok((Some(pipeline.parse()?), run.parse()?)),
+        None => Ok((None, text.parse()?)),
+    }
 }
 
 /// The one pipeline that has a run of this id.
@@ -296,4 +305,17 @@ impl<T> OrExitByKind<T> for Result<T, crate::AgentError> {
 fn fail(code: Code, error: &anyhow::Error) -> ExitCode {
     tracing::error!("{error:#}");
     ExitCode::from(code as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_named_as_the_command_line_prints_it() {
+        let (pipeline, run) = named("shop/r1").unwrap();
+        assert_eq!((pipeline.unwrap().as_str(), run.as_str()), ("shop", "r1"));
+        assert_eq!(named("r1").unwrap().0, None);
+        assert!(named("shop/").is_err() && named("a/b/c").is_err());
+    }
 }

@@ -12,7 +12,7 @@ use lockstep_shared::{
     id::WorkflowName,
     manifest::{self, Bundle},
     pipeline::{Inputs, Pipeline, Planned},
-    plan::Plan,
+    plan::{Plan, Target},
 };
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde::Serialize;
@@ -167,6 +167,27 @@ pub(crate) fn refused(all: &[Diagnostics]) -> Failure {
 /// How many findings there are in which file.
 pub(crate) fn summary(all: &[Diagnostics]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Refuses what no agent of this version can do.
+pub(crate) fn refuse_external(plan: &Plan) -> Result<(), Failure> {
+    let outside = |target: &Target| matches!(target, Target::External {});
+    let named: Vec<&str> = plan
+        .active()
+        .filter(|(_, workflow)| outside(&workflow.target))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if named.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::invalid(format!(
+        "this version has no agents for external targets, which {} has: nobody would join",
+        lockstep_shared::fold::listed(named)
+    ))
+    .help(
+        "declare who does that work as a foreign party of the barriers (`parties: [NAME]`): it \
+         arrives by `lockstep barrier arrive BARRIER --party NAME --run RUN`",
+    ))
 }
 
 fn params(inputs: &InputArgs) -> Result<BTreeMap<String, String>, Failure> {

@@ -97,7 +97,7 @@ impl RunReport {
         let mut text = format!("{}\n", paint.paint(Style::Bold, "workflows"));
         let width = self.workflows.iter().map(|w| w.name.as_str().len()).max().unwrap_or(0);
         for workflow in &self.workflows {
-            text.push_str(&row(workflow, width, self.as_of, self.closed.is_some(), paint));
+            text.push_str(&row(workflow, width, self, paint));
         }
         text
     }
@@ -194,7 +194,8 @@ fn stage_style(stage: Stage) -> Style {
     }
 }
 
-fn row(workflow: &WorkflowReport, width: usize, now: At, closed: bool, paint: Paint) -> String {
+fn row(workflow: &WorkflowReport, width: usize, report: &RunReport, paint: Paint) -> String {
+    let (now, closed) = (report.as_of, report.closed.is_some());
     let name = workflow.name.as_str();
     let doing = paint.paint(stage_style(workflow.stage), line(&workflow.doing));
     let mut text = format!("  {name:width$}  {doing}");
@@ -220,8 +221,10 @@ fn row(workflow: &WorkflowReport, width: usize, now: At, closed: bool, paint: Pa
     if let Some(error) = workflow.error.as_ref().filter(|error| !workflow.doing.contains(*error)) {
         let _ = writeln!(text, "{indent}{}", line(error));
     }
+    // The run's own cause stands above, once.
     let told = |cause: &&Cause| {
-        workflow.error.as_ref().is_some_and(|error| cause.text.contains(error.as_str()))
+        report.cause.as_ref().is_some_and(|first| first.text == cause.text)
+            || workflow.error.as_ref().is_some_and(|error| cause.text.contains(error.as_str()))
     };
     if let Some(cause) = workflow.broken_by.as_ref().filter(|cause| !told(cause)) {
         let _ = writeln!(text, "{indent}because: {} (#{})", line(&cause.text), cause.at);

@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// How many to list; 0 for all
     #[arg(long, default_value_t = 20, value_name = "COUNT")]
     limit: usize,
+    /// Leave the line of headings out; only text has one
+    #[arg(long)]
+    no_headers: bool,
     /// Go on showing changes
     #[arg(long, short)]
     watch: bool,
@@ -75,16 +78,33 @@ impl Row {
     }
 }
 
-impl Show for Row {
-    fn text(&self, paint: Paint) -> String {
+impl Row {
+    /// The row with its name as wide as the widest.
+    fn line(&self, width: usize, paint: Paint) -> String {
         let planned = self.planned.map_or_else(|| "-".repeat(20), |at| short(at.0));
+        let age = self.planned.map_or_else(|| "-".to_owned(), |at| rough(now().since(at.0)));
         let took = match (self.planned, self.closed) {
             (Some(begin), Some(end)) => rough(end.0.since(begin.0)),
             _ => "-".to_owned(),
         };
-        let name = paint.paint(Style::Name, self.name());
+        let name = self.name();
+        let pad = " ".repeat(width.saturating_sub(name.len()));
+        let name = paint.paint(Style::Name, name);
         let summary = paint.paint(self.style(), line(&self.summary));
-        format!("{planned}  {took:>8}  {name}  {summary}\n")
+        format!("{planned}  {age:>8}  {took:>8}  {name}{pad}  {summary}\n")
+    }
+}
+
+/// What stands above the rows.
+fn header(width: usize, paint: Paint) -> String {
+    let name = "PIPELINE/RUN";
+    let header = format!("{:20}  {:>8}  {:>8}  {name:width$}  STATE", "PLANNED", "AGE", "TOOK");
+    format!("{}\n", paint.paint(Style::Dim, header))
+}
+
+impl Show for Row {
+    fn text(&self, paint: Paint) -> String {
+        self.line(0, paint)
     }
 
     fn name(&self) -> String {
@@ -135,10 +155,16 @@ async fn watch(
 }
 
 fn screen(rows: &[Row], args: &Args, context: Context) -> Result<String, Failure> {
-    let text = render_all(rows, args.output, context.out)?;
     if args.output != Format::Text {
-        return Ok(text);
+        return render_all(rows, args.output, context.out);
     }
+    let name = |row: &Row| row.name().len();
+    let width = rows.iter().map(name).max().unwrap_or(0).max("PIPELINE/RUN".len());
+    let mut text = String::new();
+    if !args.no_headers && !rows.is_empty() {
+        text.push_str(&header(width, context.out));
+    }
+    text.extend(rows.iter().map(|row| row.line(width, context.out)));
     let clear = if args.watch && context.out_terminal { "\u{1b}[H\u{1b}[J" } else { "" };
     if rows.is_empty() {
         crate::output::say("the log holds no such run; start one with `lockstep run FILE`");

@@ -1,6 +1,6 @@
 //! `plan`: what a run would do, by itself or asked of the agents.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
@@ -17,6 +17,7 @@ use crate::{
     doing::{details, shortened},
     exit::Exit,
     failure::{Failure, OrExit, Outcome},
+    flags::seconds,
     follow::{Followed, Patience, follow},
     online::{close, connect, soon},
     output::{Format, Show, print, render, say},
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Ask the agents: a run that ends once everybody has prepared
     #[arg(long)]
     live: bool,
+    /// Give up waiting for the agents after this time; the run ends by its own deadlines
+    #[arg(long, value_parser = seconds, value_name = "DURATION", requires = "live")]
+    timeout: Option<Duration>,
     /// The shape of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -170,6 +174,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let file = &args.file;
     let ready = pipeline_file::ready(&file.file, &file.inputs, args.live, context.err).await?;
     if args.live {
+        pipeline_file::refuse_external(&ready.plan)?;
         return live(args, ready.into(), context).await;
     }
     let Ready { plan, bundles, .. } = &ready;
@@ -189,8 +194,12 @@ async fn live(args: Args, submission: Submission, context: Context) -> Outcome {
     let submitted = submit(&bus, submission, None).await?;
     say(&format!("plan-only run {}", submitted.key));
     // Nothing is written, so nobody needs the run once nobody waits for it.
-    let patience =
-        Patience { abort_on_signal: true, timeout: None, abort_on_timeout: false, lives_on: true };
+    let patience = Patience {
+        abort_on_signal: true,
+        timeout: args.timeout,
+        abort_on_timeout: false,
+        lives_on: true,
+    };
     let followed =
         follow(&bus, &submitted.key, patience, &mut signals, context, |_| Ok(())).await?;
     let views = views(&bus, &followed).await?;

@@ -104,6 +104,7 @@ async fn ready(file: &Path, args: &Args, context: Context) -> Result<Submission,
         }
         checked => pipeline_file::told(checked, context.err)?,
     };
+    pipeline_file::refuse_external(&ready.plan)?;
     Ok(ready.into())
 }
 
@@ -127,6 +128,7 @@ pub(crate) async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
             .help("submit the pipeline file instead: `lockstep run FILE`"));
     };
     let mut plan = *plan;
+    pipeline_file::refuse_external(&plan)?;
     for (name, workflow) in &mut plan.workflows {
         if let Some(digest) = &workflow.bundle {
             let renewed =

@@ -26,7 +26,8 @@ pub(crate) struct Args {
     /// Go on showing changes until the run is closed
     #[arg(long, short)]
     watch: bool,
-    /// Exit with the run's code once it is closed, instead of 0
+    /// Exit with the run's code instead of 0; 7 while it is open, and 4 once what a rollback left is
+    /// settled
     #[arg(long)]
     exit_code: bool,
     /// The shape of the answer

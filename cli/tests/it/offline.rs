@@ -145,6 +145,27 @@ fn what_is_deployed_to_a_cluster_is_checked_without_one() {
 }
 
 #[test]
+fn external_targets_are_refused_with_what_to_do_instead() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    let text = "apiVersion: lockstep.dev/v1alpha1
+kind: Pipeline
+metadata: { name: shop }
+spec:
+  barriers: { BE: {} }
+  workflows:
+    - { name: a, target: { external: {} }, steps: [{ barrier: BE }] }
+    - { name: b, target: { command: {} }, steps: [{ barrier: BE }] }
+";
+    std::fs::write(&file, text).unwrap();
+    let file = file.to_str().unwrap();
+    lockstep(&["validate", file]).ended(0);
+    let ran = lockstep(&["run", file]).ended(3);
+    assert!(ran.err.contains("no agents for external targets, which a has"), "{}", ran.err);
+    assert!(ran.err.contains("foreign party"), "{}", ran.err);
+}
+
+#[test]
 fn the_schema_version_and_completions_are_data() {
     let schema = lockstep(&["schema", "pipeline"]).ended(0).json();
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");

@@ -30,6 +30,15 @@ async fn a_run_is_watched_to_its_good_end_and_can_be_looked_at() {
     assert_eq!(world.call(&["status", "-o", "name"]).await.ended(0).out, "shop/r1\n");
     let list = world.call(&["ls", "-o", "json"]).await.ended(0).json();
     assert_eq!(list[0]["run"], "r1");
+    let table = world.call(&["ls"]).await.ended(0).out;
+    let mut rows = table.lines();
+    assert!(rows.next().is_some_and(|row| row.starts_with("PLANNED") && row.ends_with("STATE")));
+    assert!(
+        rows.next().is_some_and(|row| row.contains("shop/r1 ") && row.ends_with("succeeded")),
+        "{table}"
+    );
+    let bare = world.call(&["ls", "--no-headers"]).await.ended(0).out;
+    assert_eq!(bare.lines().count(), 1, "{bare}");
     let yaml = world.call(&["ls", "-o", "yaml"]).await.ended(0).out;
     assert!(yaml.contains("result: succeeded"), "{yaml}");
     let events = world.call(&["events", "r1", "-o", "jsonl"]).await.ended(0).out;

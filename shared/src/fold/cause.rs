@@ -121,7 +121,11 @@ impl RunFold {
             Deadline::Join => {
                 let missing = self.workflows.iter().filter(|(_, state)| state.epoch == 0);
                 let missing = listed(missing.map(|(name, _)| name));
-                format!("not everybody joined within {}: missing {missing}", timeouts.join)
+                format!(
+                    "not everybody joined within {}: missing {missing}; start an agent for each \
+                     with `lockstep-agent serve --pipeline {} --workflow NAME`",
+                    timeouts.join, self.key.pipeline
+                )
             }
             Deadline::Prepare => {
                 let missing = self.missing_at(&BarrierId::prepare());

@@ -5,5 +5,6 @@ mod docs;
 mod layout;
 mod pipelines;
 mod protocol;
+mod runbook;
 mod tree;
 mod words;

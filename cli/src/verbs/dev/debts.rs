@@ -146,9 +146,14 @@ async fn settle_run(
                     ));
                 }
             }
-            news = reader.next() => if let Some(failure) = failed(news) {
-                say(&failure);
-                return Ok(Exit::RollbackIncomplete);
+            news = reader.next() => {
+                let Some(news) = news else {
+                    return Err(Failure::unavailable("the connection to NATS was closed"));
+                };
+                if let Some(failure) = failed(news) {
+                    say(&failure);
+                    return Ok(Exit::RollbackIncomplete);
+                }
             },
         }
     }
@@ -157,8 +162,8 @@ async fn settle_run(
 }
 
 /// An undo that failed again, for a person.
-fn failed(news: Option<News>) -> Option<String> {
-    let News::Entry(entry, _) = news? else { return None };
+fn failed(news: News) -> Option<String> {
+    let News::Entry(entry, _) = news else { return None };
     let Family::Workflow(workflow) = &entry.slot.family else { return None };
     match &entry.content.as_ref().ok()?.record {
         Record::RollbackFailed { error, .. } => Some(format!(

@@ -69,12 +69,16 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let file = &args.file;
     let ready = pipeline_file::ready(&file.file, &file.inputs, false, context.err).await?;
+    pipeline_file::refuse_external(&ready.plan)?;
     let workdir = workdir(&args.file.file)?;
     let state_dir = args.state_dir.clone().unwrap_or_else(|| workdir.join(STATE_FOLDER));
     let state = StateDirectory::open(&state_dir)
         .or_exit(Exit::Invalid, "the state directory cannot be used")?;
     let _alone = alone(&state_dir)?;
-    keep_out_of_git(&state_dir);
+    // A folder that somebody chose is theirs, and may hold what they want kept.
+    if args.state_dir.is_none() {
+        keep_out_of_git(&state_dir);
+    }
     let kubernetes = args.kubernetes.clone();
     let places = debts::Places { state: state.clone(), kubernetes };
     let debts = debts::open(&places, &ready.plan).await?;
