@@ -84,7 +84,7 @@ pub enum DestroyError {
     /// A run may still have to be undone.
     #[error(
         "run {run} of {workflow} is not settled; settle it first with `lockstep rollback resume \
-         {run}` or `lockstep rollback accept {run}`"
+         {run}` or `lockstep rollback accept {run} --reason TEXT`"
     )]
     Owed {
         /// Whose.

@@ -258,7 +258,7 @@ impl Keeper {
             Ok(false) => None,
             Ok(true) => Some(format!(
                 "run {run} held it last and left something to be undone; settle it with `lockstep \
-                 rollback resume {run}` or `lockstep rollback accept {run}`"
+                 rollback resume {run}` or `lockstep rollback accept {run} --reason TEXT`"
             )),
             Err(error) => Some(format!(
                 "run {run} held it last, and whether it left something to be undone cannot be \
