@@ -7,6 +7,7 @@ use crate::{context::Context, failure::Outcome};
 mod abort;
 mod barrier;
 mod completion;
+mod destroy;
 mod dev;
 mod doctor;
 mod events;
@@ -48,6 +49,7 @@ pub(crate) enum Verb {
     Barrier(barrier::Args),
     Rollback(rollback::Args),
     Dev(dev::Args),
+    Destroy(destroy::Args),
     Doctor(doctor::Args),
     Schema(schema::Args),
     Completion(completion::Args),
@@ -86,6 +88,7 @@ impl Verb {
             Self::Barrier(args) => barrier::run(args, context).await,
             Self::Rollback(args) => rollback::run(args, context).await,
             Self::Dev(args) => dev::run(args, context).await,
+            Self::Destroy(args) => destroy::run(args, context).await,
             Self::Doctor(args) => doctor::run(args, context).await,
             Self::Schema(args) => schema::run(&args),
             Self::Completion(args) => completion::run(&args),

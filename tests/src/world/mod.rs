@@ -25,6 +25,9 @@ pub use site::Site;
 /// How long a test waits for something that should take a moment, on a busy machine.
 pub const SOON: Duration = Duration::from_secs(60);
 
+/// How large each stream of a test may become: a server sets that much of the disk aside.
+const STREAM: &str = "1G";
+
 /// A private nats-server and a folder for everything else.
 pub struct World {
     /// The server; public, so that a test can kill it and start it again.
@@ -63,7 +66,8 @@ impl World {
     /// # Errors
     /// If it cannot be started.
     pub fn coordinator(&self, name: &str) -> Result<Process> {
-        self.start(name, "lockstep-coordinator", &[], self.folder())
+        let sizes = ["--log-max-bytes", STREAM, "--bundle-max-bytes", STREAM];
+        self.start(name, "lockstep-coordinator", &sizes, self.folder())
     }
 
     /// Starts a coordinator and waits until it coordinates, so that the streams are there.

@@ -86,7 +86,9 @@ impl Reason {
     /// What to do next, where the server's words do not say it.
     fn advice(&self) -> &'static str {
         match self {
-            Self::Forbidden => "; give the agent this right, in the Role of its namespace",
+            Self::Forbidden => {
+                "; give the agent this right (`lockstep doctor --kube FILE` shows the whole Role)"
+            }
             Self::Unauthorized => "; see that the agent's credentials are valid",
             Self::NoKind => "; see that the kind and its version are served by this cluster",
             Self::Immutable(_) => "; give the object a new name",
@@ -308,8 +310,8 @@ mod tests {
             refusal(json!({ "reason": "Forbidden", "code": 403, "message": "no" })).to_string();
         assert_eq!(
             text,
-            "cannot apply Deployment web: no; give the agent this right, in the Role of its \
-             namespace"
+            "cannot apply Deployment web: no; give the agent this right (`lockstep doctor --kube \
+             FILE` shows the whole Role)"
         );
     }
 }

@@ -1,5 +1,6 @@
 //! `doctor`: whether everything that a run needs is there, one line each.
 
+mod kube;
 mod looks;
 mod role;
 
@@ -22,6 +23,8 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     claim: role::Claim,
+    #[command(flatten)]
+    kube: kube::Kube,
     /// The shape of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -97,7 +100,11 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         "version",
         format!("lockstep {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION")),
     )];
-    let exit = looks::look(&args.connection, &args.claim, &mut looks).await;
+    let exit = if args.kube.is_wanted() {
+        args.kube.look(&mut looks, context.err).await?
+    } else {
+        looks::look(&args.connection, &args.claim, &mut looks).await
+    };
     print(&render_all(&looks, args.output, context.out)?)?;
     Ok(exit)
 }
