@@ -1,5 +1,8 @@
-//! What a workflow's last committed run brought to its namespace: what the next run drops is pruned
-//! against it (rule 31).
+//! What a workflow's last committed run brought to a namespace: what the next run drops there is
+//! pruned against it (rule 31).
+//!
+//! A pipeline may be run for one namespace today and for another tomorrow (`staging`, `prod`): each
+//! has an inventory of its own, or deploying to one would prune the other.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lockstep_shared::id::{PipelineName, RunId, WorkflowName};
@@ -58,50 +61,61 @@ impl Inventory {
     }
 }
 
-/// Where a workflow's inventory is.
-fn place(cluster: &Cluster, pipeline: &PipelineName, workflow: &WorkflowName) -> Place {
-    let name = format!("lockstep.{pipeline}.{workflow}");
-    Place::new(Resource::secret(), Some(cluster.namespace()), &name)
+/// Whose inventory, of which namespace.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner<'a> {
+    /// The pipeline.
+    pub pipeline: &'a PipelineName,
+    /// Its workflow.
+    pub workflow: &'a WorkflowName,
+    /// The namespace that it deploys to.
+    pub namespace: &'a str,
 }
 
-/// The inventory of a workflow, if a run of it was ever committed.
+impl Owner<'_> {
+    /// The Secret with all of the workflow's inventories, each under its namespace's name.
+    fn place(&self, cluster: &Cluster) -> Place {
+        let name = format!("lockstep.{}.{}", self.pipeline, self.workflow);
+        Place::new(Resource::secret(), Some(cluster.namespace()), &name)
+    }
+}
+
+/// The inventory of a workflow in a namespace, if a run of it was ever committed there.
 ///
 /// # Errors
 /// [`UndoError`] if it cannot be read.
-pub async fn read(
-    cluster: &Cluster,
-    pipeline: &PipelineName,
-    workflow: &WorkflowName,
-) -> Result<Option<Inventory>, UndoError> {
-    let place = place(cluster, pipeline, workflow);
+pub async fn read(cluster: &Cluster, owner: Owner<'_>) -> Result<Option<Inventory>, UndoError> {
+    let place = owner.place(cluster);
     let Some(secret) = cluster.get(&place).await? else { return Ok(None) };
-    parse(&secret).map(Some).map_err(|why| UndoError::Damaged { secret: place.name, why })
+    let found = parse(&secret, owner.namespace);
+    found.map_err(|why| UndoError::Damaged { secret: place.name, why })
 }
 
-fn parse(secret: &Value) -> Result<Inventory, String> {
-    let data = secret.pointer("/data/inventory").and_then(Value::as_str);
-    let data = data.ok_or("it holds no inventory")?;
+fn parse(secret: &Value, namespace: &str) -> Result<Option<Inventory>, String> {
+    let Some(data) = secret.get("data").and_then(|data| data.get(namespace)) else {
+        return Ok(None);
+    };
+    let data = data.as_str().ok_or("it holds no inventory")?;
     let data = BASE64_STANDARD.decode(data).map_err(|error| error.to_string())?;
     let found: Inventory = serde_json::from_slice(&data).map_err(|error| error.to_string())?;
     if found.format > FORMAT {
         return Err(format!("it is of format {}, and this build knows {FORMAT}", found.format));
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
-/// Stores a workflow's inventory over an earlier one.
+/// Stores a workflow's inventory over an earlier one of the same namespace.
 ///
 /// # Errors
 /// [`Refusal`] if it cannot be stored.
 pub async fn write(
     cluster: &Cluster,
-    pipeline: &PipelineName,
-    workflow: &WorkflowName,
+    owner: Owner<'_>,
     inventory: &Inventory,
 ) -> Result<(), Refusal> {
-    let place = place(cluster, pipeline, workflow);
+    let place = owner.place(cluster);
     let text = serde_json::to_vec(inventory).expect("an inventory has only string keys");
-    let data = json!({ "inventory": BASE64_STANDARD.encode(text) });
+    let data = json!({ owner.namespace: BASE64_STANDARD.encode(text) });
     let mut body = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -109,7 +123,9 @@ pub async fn write(
         "metadata": {
             "name": place.name,
             "namespace": place.namespace,
-            "labels": { "lockstep.dev/pipeline": pipeline, "lockstep.dev/workflow": workflow },
+            "labels": {
+                "lockstep.dev/pipeline": owner.pipeline, "lockstep.dev/workflow": owner.workflow,
+            },
         },
         "data": data,
     });
@@ -172,11 +188,12 @@ mod tests {
     fn an_inventory_is_read_back_and_a_newer_format_is_refused() {
         let secret = |inventory: &Value| {
             let data = BASE64_STANDARD.encode(inventory.to_string());
-            json!({ "data": { "inventory": data } })
+            json!({ "data": { "shop": data } })
         };
         let mut text = serde_json::to_value(inventory()).unwrap();
-        assert_eq!(parse(&secret(&text)), Ok(inventory()));
+        assert_eq!(parse(&secret(&text), "shop"), Ok(Some(inventory())));
+        assert_eq!(parse(&secret(&text), "staging"), Ok(None), "of another namespace");
         text["format"] = 9.into();
-        assert!(parse(&secret(&text)).unwrap_err().contains("format 9"));
+        assert!(parse(&secret(&text), "shop").unwrap_err().contains("format 9"));
     }
 }

@@ -218,9 +218,13 @@ impl Inner {
     pub(super) async fn finalize(&self, epoch: Epoch, pace: Pace) -> Result<Vec<String>, Failure> {
         let writer = self.writer(epoch, pace).await?;
         let steps = self.steps().await?;
-        let (cluster, pipeline, name) =
-            (&self.work.cluster, &self.work.key.pipeline, &self.work.name);
-        let known = inventory::read(cluster, pipeline, name).await;
+        let cluster = &self.work.cluster;
+        let owner = inventory::Owner {
+            pipeline: &self.work.key.pipeline,
+            workflow: &self.work.name,
+            namespace: &self.work.target.namespace,
+        };
+        let known = inventory::read(cluster, owner).await;
         let known = known.map_err(|error| error_text(&error))?;
         let wanted = || steps.values().flatten();
         let dropped = match &known {
@@ -239,7 +243,7 @@ impl Inner {
         items.extend(left.into_iter().map(|(item, _)| item));
         if known.is_some() || !items.is_empty() {
             let inventory = Inventory::new(self.work.key.run.clone(), items);
-            inventory::write(cluster, pipeline, name, &inventory).await?;
+            inventory::write(cluster, owner, &inventory).await?;
         }
         Ok(warnings)
     }
