@@ -1,4 +1,5 @@
 # make demo    watch two services being deployed as one, and taken back as one
+# make demo-kubernetes  the same in two namespaces of a Kubernetes cluster
 # make test    every test, with a real nats-server and real Kubernetes clusters
 # make lint    what a change has to pass besides the tests
 # make bench   barrier release beside a floor, as ratios
@@ -23,7 +24,7 @@ with_nats := nats=$$(scripts/tool nats-server) && export LOCKSTEP_NATS_SERVER=$$
 
 .PHONY: help
 help: ## this list
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /make \1\t/'
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 24
 
 .PHONY: build
 build: ## the programs, in the development profile (about 3 minutes the first time on 2 cores)
@@ -32,6 +33,11 @@ build: ## the programs, in the development profile (about 3 minutes the first ti
 .PHONY: demo
 demo: build ## the reference story: deployed as one, then taken back as one (about 1 minute)
 	$(with_nats) scripts/demo $(target)/debug
+
+.PHONY: demo-kubernetes
+demo-kubernetes: build ## the same in a Kubernetes cluster of its own, or yours; NODE=real as root (about 2 minutes)
+	$(if $(filter real,$(NODE)),$(node_tools),$(cluster_tools))
+	$(with_nats) scripts/demo-kubernetes $(target)/debug $(or $(NODE),fake)
 
 .PHONY: test
 test: build ## every test, and the figures that some of them print (about 30 minutes on 2 cores)

@@ -1,9 +1,9 @@
 //! What runs in the containers of a real node, and does what its image's name says, as the pods of
 //! a fake node do:
 //!
-//! - `serve` (the default): answers HTTP on `PORT` (8080) with the image's name; `/ready` with 200
-//!   or 503. With `complete`, `fail` or `crashloop` as the last word of the image's tag it ends
-//!   instead; with `slow` it is ready after 5 s, with `unready` never.
+//! - `serve` (the default): answers HTTP on `PORT` (8080) with `PAGE`, else with the image's name;
+//!   `/ready` with 200 or 503. With `complete`, `fail` or `crashloop` as the last word of the image's
+//!   tag it ends instead; with `slow` it is ready after 5 s, with `unready` never.
 //! - `get URL`: prints what a server says, and fails if it says anything but 200.
 //! - `pause`: holds a pod's namespaces.
 
@@ -52,6 +52,7 @@ fn serve() -> Result<ExitCode> {
     let began = Instant::now();
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
     let port: u16 = port.parse().context("PORT is a number")?;
+    let page = std::env::var("PAGE").unwrap_or(image);
     let listener = TcpListener::bind(("0.0.0.0", port)).context("listening")?;
     for stream in listener.incoming() {
         let ready = match word.as_str() {
@@ -60,20 +61,20 @@ fn serve() -> Result<ExitCode> {
             _ => true,
         };
         // Who hangs up is not answered.
-        stream.map_err(anyhow::Error::from).and_then(|stream| answer(stream, &image, ready)).ok();
+        stream.map_err(anyhow::Error::from).and_then(|stream| answer(stream, &page, ready)).ok();
     }
     Ok(ExitCode::FAILURE)
 }
 
-fn answer(stream: TcpStream, image: &str, ready: bool) -> Result<()> {
+fn answer(stream: TcpStream, page: &str, ready: bool) -> Result<()> {
     stream.set_read_timeout(Some(LIMIT))?;
     let mut lines = BufReader::new(&stream).take(16_384).lines();
     let request = lines.next().context("a request")??;
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let status = if request.contains(" /ready") && !ready { "503 Not Ready" } else { "200 OK" };
-    let length = image.len() + 1;
+    let length = page.len() + 1;
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n");
-    write!(&stream, "{head}\r\n{image}\n")?;
+    write!(&stream, "{head}\r\n{page}\n")?;
     Ok(())
 }
 

@@ -19,6 +19,9 @@ struct Arguments {
     /// its name says, or another program of this build
     #[arg(long = "image", value_name = "NAME[=PROGRAM]", requires = "real_node")]
     images: Vec<String>,
+    /// A namespace to be made; it gets a further name behind this one, and goes with the cluster
+    #[arg(long = "namespace", value_name = "NAME")]
+    namespaces: Vec<String>,
 }
 
 #[tokio::main]
@@ -49,6 +52,9 @@ async fn serve(arguments: Arguments) -> Result<()> {
     } else {
         Cluster::start().await?
     };
+    for name in &arguments.namespaces {
+        println!("namespace {name}: {}", cluster.namespace(name).await?);
+    }
     println!("ready after {:.1} s; end it with Ctrl-C", began.elapsed().as_secs_f32());
     println!("export KUBECONFIG={}", cluster.kubeconfig().display());
     std::io::stdout().flush()?;

@@ -1,0 +1,379 @@
+//! The example on Kubernetes, played as its README says, by the real programs on a real control
+//! plane: exit codes, what the messages say, and every object of both namespaces before and after.
+//!
+//! The commands are the README's, word for word; only the namespaces are added, so that several tests
+//! can play in one cluster.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use lockstep_tests::{cluster::Cluster, world::program};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long one run may take on a busy machine; the longest waits a minute for a missing image.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What a user may have made; everything else in a namespace is made by controllers.
+const KINDS: &str =
+    "configmaps,secrets,services,deployments,persistentvolumeclaims,serviceaccounts";
+
+/// Has kubectl show who owns which field.
+const OWNERS: &str = "--show-managed-fields";
+
+/// What the example's README shows, in order.
+const GOOD: usize = 0;
+const CRASHES: usize = 1;
+const MISSING: usize = 2;
+
+/// A claim on storage for the backend: of the kinds that a rollback never deletes.
+const CLAIM: &str = r#"
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: { name: orders }
+spec: { accessModes: [ ReadWriteOnce ], resources: { requests: { storage: 1Gi } } }
+"#;
+
+/// A copy of the example, and two namespaces to play it in.
+struct Stage<'a> {
+    cluster: &'a Cluster,
+    folder: TempDir,
+    kubeconfig: PathBuf,
+    backend: String,
+    frontend: String,
+}
+
+/// What a command printed and how it ended.
+struct Played {
+    code: Option<i32>,
+    text: String,
+}
+
+impl<'a> Stage<'a> {
+    async fn new(cluster: &'a Cluster) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("lockstep-example-").tempdir()?;
+        copy(&example(), &folder.path().join("examples/shop-kubernetes"))?;
+        let backend = cluster.namespace("backend").await?;
+        let frontend = cluster.namespace("frontend").await?;
+        // What lockstep keeps for itself is in the context's namespace: one for each test.
+        let kubeconfig = folder.path().join("kubeconfig");
+        let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
+        let mut config: Value = serde_json::from_str(&cluster.kubectl(&view).await?)?;
+        config["contexts"][0]["context"]["namespace"] = json!(backend);
+        fs::write(&kubeconfig, config.to_string())?;
+        Ok(Self { cluster, folder, kubeconfig, backend, frontend })
+    }
+
+    /// A file of this stage's copy of the example.
+    fn file(&self, path: &str) -> PathBuf {
+        self.folder.path().join("examples/shop-kubernetes").join(path)
+    }
+
+    /// Runs one of the README's commands in a shell, as a reader would.
+    async fn play(&self, command: usize, more: &str) -> Result<Played> {
+        let commands = commands()?;
+        let command = commands.get(command).context("the README shows three commands")?;
+        let (backend, frontend) = (&self.backend, &self.frontend);
+        let namespaces =
+            format!("--param backend_namespace={backend} --param frontend_namespace={frontend}");
+        let programs = program("lockstep")?;
+        let programs = programs.parent().context("a program is in a folder")?;
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
+        let log = tempfile::NamedTempFile::new_in(self.folder.path())?;
+        let running = tokio::process::Command::new("sh")
+            .args(["-c", &format!("exec 2>&1; {command} {namespaces} {more}")])
+            .current_dir(self.folder.path())
+            .env("PATH", path)
+            .env("XDG_CONFIG_HOME", self.folder.path())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(log.reopen()?)
+            .kill_on_drop(true)
+            .status();
+        let ended = tokio::time::timeout(LIMIT, running).await;
+        let text = fs::read_to_string(log.path())?;
+        let ended = ended.with_context(|| format!("{command} did not end; it said\n{text}"))??;
+        Ok(Played { code: ended.code(), text })
+    }
+
+    /// Plays a command that has to end with this code; what it said.
+    async fn expect(&self, code: i32, command: usize, more: &str) -> Result<String> {
+        let Played { code: ended, text } = self.play(command, more).await?;
+        ensure!(ended == Some(code), "exit code {ended:?}, not {code}; it said\n{text}");
+        Ok(text)
+    }
+
+    /// Every object that a user made in a namespace, whole.
+    async fn live(&self, namespace: &str) -> Result<BTreeMap<String, Value>> {
+        let list = self.cluster.get(&[KINDS, "-n", namespace, OWNERS]).await?;
+        let mut all = BTreeMap::new();
+        for object in list["items"].as_array().into_iter().flatten() {
+            let name = object["metadata"]["name"].as_str().context("a name")?;
+            let kept =
+                object["type"].as_str().is_some_and(|kind| kind.starts_with("lockstep.dev/"));
+            if !kept && name != "kube-root-ca.crt" && name != "default" {
+                all.insert(
+                    format!("{} {name}", object["kind"].as_str().unwrap_or("")),
+                    object.clone(),
+                );
+            }
+        }
+        Ok(all)
+    }
+
+    /// Every object of both namespaces, without what is another with every write.
+    async fn objects(&self) -> Result<BTreeMap<String, Value>> {
+        let mut all = BTreeMap::new();
+        for (name, namespace) in [("backend", &self.backend), ("frontend", &self.frontend)] {
+            for (key, object) in self.live(namespace).await? {
+                all.insert(format!("{name}: {key}"), comparable(object)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A Deployment, as it is now.
+    async fn deployment(&self, name: &str) -> Result<Value> {
+        let namespace = if name == "backend" { &self.backend } else { &self.frontend };
+        self.cluster.get(&["deployment", name, "-n", namespace, OWNERS]).await
+    }
+
+    /// Waits until a service's pods are two ready ones of a version, and no others.
+    async fn runs(&self, name: &str, version: &str) -> Result<()> {
+        let namespace = if name == "backend" { &self.backend } else { &self.frontend };
+        let image = format!("shop/{name}:{version}");
+        let is_so = |pods: &Value| {
+            let pods = pods["items"].as_array()?;
+            let is_good = |pod: &Value| {
+                pod["spec"]["containers"][0]["image"] == image.as_str()
+                    && pod["status"]["containerStatuses"][0]["ready"] == true
+            };
+            (pods.len() == 2 && pods.iter().all(is_good)).then_some(())
+        };
+        let what = format!("two pods of {image}, and no others");
+        self.cluster
+            .sees(&what, &["pods", "-n", namespace, "-l", &format!("app={name}")], is_so)
+            .await
+    }
+}
+
+/// What has to be the same again after a rollback: everything but what tells of writes, and what
+/// controllers say. Who owns which field is in it, but for when and for the status.
+fn comparable(mut object: Value) -> Result<Value> {
+    let fields = object.as_object_mut().context("an object")?;
+    fields.remove("status");
+    let metadata = object["metadata"].as_object_mut().context("metadata")?;
+    metadata.remove("resourceVersion");
+    metadata.remove("generation");
+    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+        // How often a controller has rolled out.
+        annotations.remove("deployment.kubernetes.io/revision");
+    }
+    let entries = metadata.get_mut("managedFields").and_then(Value::as_array_mut);
+    let entries = entries.context("a server tells who owns what")?;
+    entries.retain(|entry| entry["subresource"].is_null());
+    for entry in entries.iter_mut() {
+        entry.as_object_mut().context("an entry")?.remove("time");
+    }
+    entries.sort_by_key(Value::to_string);
+    Ok(object)
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn example() -> PathBuf {
+    repository().join("examples/shop-kubernetes")
+}
+
+/// The `lockstep dev` commands that the README shows.
+fn commands() -> Result<Vec<String>> {
+    let text = fs::read_to_string(example().join("README.md"))?;
+    let lines = text.replace(" \\\n    ", " ");
+    let lines = lines.lines().filter(|line| line.starts_with("lockstep dev "));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, to) = (entry?.path(), to);
+        let to = to.join(entry.file_name().context("an entry has a name")?);
+        if entry.is_dir() {
+            copy(&entry, &to)?;
+        } else {
+            fs::copy(&entry, to)?;
+        }
+    }
+    Ok(())
+}
+
+/// The one line that has all of these words, in any order.
+fn line_with(text: &str, words: &[&str]) -> Result<()> {
+    let found = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    ensure!(found, "no line has all of {words:?}; it said\n{text}");
+    Ok(())
+}
+
+/// Fails with what is not as it was.
+fn same(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Result<()> {
+    for (name, object) in before {
+        let now = after.get(name).with_context(|| format!("{name} is gone"))?;
+        ensure!(now == object, "{name} was\n{object:#}\nand is\n{now:#}");
+    }
+    let added: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
+    ensure!(added.is_empty(), "what the run created is left: {added:?}");
+    Ok(())
+}
+
+/// When a condition was last told, or an owner last wrote, by the server's clock.
+fn told_at(found: Option<&Value>, time: &str) -> Result<String> {
+    let text = found.and_then(|found| found[time].as_str()).context("it was told")?;
+    Ok(text.to_owned())
+}
+
+#[tokio::test]
+async fn parity_01_02_both_namespaces_get_the_new_version_and_the_frontend_second() -> Result<()> {
+    let stage = Stage::new(Cluster::shared().await?).await?;
+    stage.expect(0, GOOD, "--param backend_version=v1 --param frontend_version=v1").await?;
+    for name in ["backend", "frontend"] {
+        stage.runs(name, "v1").await?;
+    }
+
+    stage.expect(0, GOOD, "").await?;
+    for name in ["backend", "frontend"] {
+        stage.runs(name, "v2").await?;
+    }
+    let (backend, frontend) =
+        (stage.deployment("backend").await?, stage.deployment("frontend").await?);
+    let conditions = backend["status"]["conditions"].as_array().context("conditions")?;
+    let rolled_out = conditions.iter().find(|told| told["reason"] == "NewReplicaSetAvailable");
+    let entries = frontend["metadata"]["managedFields"].as_array().context("owners")?;
+    let ours = entries.iter().find(|entry| entry["manager"] == "lockstep");
+    let (steady, begun) = (told_at(rolled_out, "lastUpdateTime")?, told_at(ours, "time")?);
+    ensure!(begun > steady, "the frontend was written at {begun}, the backend steady at {steady}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn parity_03_a_frontend_that_crashes_takes_both_namespaces_back_to_what_they_were()
+-> Result<()> {
+    let stage = Stage::new(Cluster::shared().await?).await?;
+    stage.expect(0, GOOD, "").await?;
+    let before = stage.objects().await?;
+
+    let text = stage.expect(4, CRASHES, "").await?;
+    line_with(&text, &["backend", "frontend", "CrashLoopBackOff"])?;
+    same(&before, &stage.objects().await?)?;
+    for name in ["backend", "frontend"] {
+        stage.runs(name, "v2").await?;
+    }
+
+    // A rollback that finished leaves no debt, and nothing that is in the way of the next run.
+    stage.expect(0, GOOD, "--param backend_version=v3").await?;
+    stage.runs("backend", "v3").await?;
+    // What v3 brought and v2 does not is deleted once v2 stands again.
+    stage.cluster.get(&["configmap", "search", "-n", &stage.backend]).await?;
+    stage.expect(0, GOOD, "").await?;
+    same(&before, &without_runs(stage.objects().await?, &before))?;
+    Ok(())
+}
+
+/// Objects with the marks of the runs that wrote `of`.
+fn without_runs(
+    mut objects: BTreeMap<String, Value>,
+    of: &BTreeMap<String, Value>,
+) -> BTreeMap<String, Value> {
+    for (name, object) in &mut objects {
+        let mark =
+            of.get(name).map(|old| old["metadata"]["annotations"]["lockstep.dev/run"].clone());
+        if let Some(mark) = mark {
+            object["metadata"]["annotations"]["lockstep.dev/run"] = mark;
+        }
+    }
+    objects
+}
+
+#[tokio::test]
+async fn parity_03_a_frontend_whose_image_is_missing_takes_both_namespaces_back() -> Result<()> {
+    let stage = Stage::new(Cluster::shared().await?).await?;
+    // What a person applied is taken over, and given back as the person's.
+    for (namespace, name) in [(&stage.backend, "backend"), (&stage.frontend, "frontend")] {
+        let folder = stage.file(&format!("k8s/{name}")).display().to_string();
+        let release = stage.file(&format!("releases/{name}/v1.yaml")).display().to_string();
+        let arguments = ["apply", "-n", namespace, "-f", &folder, "-f", &release];
+        stage.cluster.kubectl(&arguments).await?;
+        stage.runs(name, "v1").await?;
+    }
+    let before = stage.objects().await?;
+
+    let text = stage.expect(4, MISSING, "").await?;
+    line_with(&text, &["backend", "frontend", "ImagePull"])?;
+    same(&before, &stage.objects().await?)?;
+    for name in ["backend", "frontend"] {
+        stage.runs(name, "v1").await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn parity_04_a_backend_that_fails_before_the_barrier_leaves_the_frontend_untouched()
+-> Result<()> {
+    let stage = Stage::new(Cluster::shared().await?).await?;
+    stage.expect(0, GOOD, "").await?;
+    let release = fs::read_to_string(stage.file("releases/backend/v3.yaml"))?;
+    fs::write(stage.file("releases/backend/v4-crashloop.yaml"), release)?;
+    let before = stage.objects().await?;
+    let frontend = stage.live(&stage.frontend).await?;
+
+    let text = stage.expect(4, GOOD, "--param backend_version=v4-crashloop").await?;
+    line_with(&text, &["because: backend failed in step", "CrashLoopBackOff"])?;
+    line_with(&text, &["frontend", "wrote nothing"])?;
+    same(&before, &stage.objects().await?)?;
+    // Not even given back: nobody has written there.
+    same(&frontend, &stage.live(&stage.frontend).await?)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn parity_22_a_first_deployment_that_fails_leaves_nothing_but_what_holds_data() -> Result<()>
+{
+    let stage = Stage::new(Cluster::shared().await?).await?;
+    fs::write(stage.file("k8s/backend/claim.yaml"), CLAIM)?;
+    ensure!(stage.objects().await?.is_empty(), "something is there before the first deployment");
+
+    let text = stage.expect(4, CRASHES, "").await?;
+    line_with(&text, &["PersistentVolumeClaim", "orders", "kept on purpose"])?;
+    let left: Vec<String> = stage.objects().await?.into_keys().collect();
+    assert_eq!(left, ["backend: PersistentVolumeClaim orders"]);
+    for namespace in [&stage.backend, &stage.frontend] {
+        let pods = stage.cluster.get(&["pods,replicasets", "-n", namespace]).await?;
+        assert_eq!(pods["items"], json!([]), "in {namespace}");
+        let leases = stage.cluster.get(&["leases", "-n", namespace]).await?;
+        assert_eq!(leases["items"], json!([]), "the locks of {namespace} are given up");
+    }
+
+    // The claim that was kept is found again.
+    stage.expect(0, GOOD, "").await?;
+    Ok(())
+}
+
+#[test]
+fn the_demo_plays_what_the_readme_shows() -> Result<()> {
+    let demo = fs::read_to_string(repository().join("scripts/demo-kubernetes"))?;
+    for command in commands()? {
+        let parameters = command.replace("lockstep dev examples/shop-kubernetes/pipeline.yaml", "");
+        ensure!(
+            demo.contains(parameters.trim()),
+            "scripts/demo-kubernetes does not play {command:?}"
+        );
+    }
+    Ok(())
+}
