@@ -13,12 +13,18 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use lockstep_tests::{cluster::Cluster, world::program};
+use lockstep_tests::{
+    cluster::Cluster,
+    world::{SOON, program, until},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long one run may take on a busy machine; the longest waits a minute for a missing image.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// How long a page may take.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// What a user may have made; everything else in a namespace is made by controllers.
 const KINDS: &str =
@@ -240,7 +246,8 @@ fn told_at(found: Option<&Value>, time: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn parity_01_02_both_namespaces_get_the_new_version_and_the_frontend_second() -> Result<()> {
+async fn parity_01_parity_02_both_namespaces_get_the_new_version_and_the_frontend_second()
+-> Result<()> {
     let stage = Stage::new(Cluster::shared().await?).await?;
     stage.expect(0, GOOD, "--param backend_version=v1 --param frontend_version=v1").await?;
     for name in ["backend", "frontend"] {
@@ -334,7 +341,7 @@ async fn parity_04_a_backend_that_fails_before_the_barrier_leaves_the_frontend_u
     let frontend = stage.live(&stage.frontend).await?;
 
     let text = stage.expect(4, GOOD, "--param backend_version=v4-crashloop").await?;
-    line_with(&text, &["because: backend failed in step", "CrashLoopBackOff"])?;
+    line_with(&text, &["cause (", "backend failed in step", "CrashLoopBackOff"])?;
     line_with(&text, &["frontend", "wrote nothing"])?;
     same(&before, &stage.objects().await?)?;
     // Not even given back: nobody has written there.
@@ -363,6 +370,135 @@ async fn parity_22_a_first_deployment_that_fails_leaves_nothing_but_what_holds_d
     // The claim that was kept is found again.
     stage.expect(0, GOOD, "").await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn deploying_to_other_namespaces_deletes_nothing_from_the_first_ones() -> Result<()> {
+    let (staging, mut production) =
+        (Stage::new(Cluster::shared().await?).await?, Stage::new(Cluster::shared().await?).await?);
+    // One agent for both: it keeps its records in one place.
+    production.kubeconfig.clone_from(&staging.kubeconfig);
+    staging.expect(0, GOOD, "--param backend_version=v3").await?;
+    let before = staging.objects().await?;
+    production.expect(0, GOOD, "").await?;
+    same(&before, &staging.objects().await?)?;
+    // What is dropped is still known where it was.
+    staging.expect(0, GOOD, "").await?;
+    let names: Vec<String> = staging.objects().await?.into_keys().collect();
+    ensure!(!names.iter().any(|name| name.ends_with("search")), "{names:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_documented_role_is_enough_to_deploy_and_to_go_back() -> Result<()> {
+    let mut stage = Stage::new(Cluster::shared().await?).await?;
+    let documented = fs::read_to_string(repository().join("docs/kubernetes.md"))?;
+    let role = documented.split("```yaml\n").find(|block| block.contains("kind: RoleBinding"));
+    let role = role.and_then(|block| block.split("```").next()).context("a Role is shown")?;
+    // The agent's account lives beside the backend.
+    stage.kubeconfig = stage.cluster.service_account(&stage.backend, "lockstep-agent").await?;
+    for namespace in [&stage.backend, &stage.frontend] {
+        let role = role
+            .replace(
+                "name: lockstep, namespace: backend",
+                &format!("name: lockstep, namespace: {namespace}"),
+            )
+            .replace(
+                "name: lockstep-agent, namespace: backend",
+                &format!("name: lockstep-agent, namespace: {}", stage.backend),
+            );
+        stage.cluster.apply(namespace, &role).await?;
+    }
+    let home = format!("--kube-namespace {}", stage.backend);
+    stage.expect(0, GOOD, &home).await?;
+    let before = stage.objects().await?;
+    stage.expect(4, CRASHES, &home).await?;
+    same(&before, &stage.objects().await?)?;
+    // Nothing but objects of these kinds, in these namespaces.
+    fs::write(stage.file("k8s/backend/claim.yaml"), CLAIM)?;
+    let text = stage.expect(4, GOOD, &home).await?;
+    line_with(&text, &["persistentvolumeclaims", "forbidden"])?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn parity_03_on_a_real_node_the_pages_are_the_old_ones_again() -> Result<()> {
+    let images =
+        ["shop/backend:v2", "shop/backend:v3", "shop/frontend:v2", "shop/frontend:v3-crashloop"];
+    let cluster = Cluster::with_node(&images).await?;
+    let played = play_on_a_node(&cluster).await;
+    played.with_context(|| cluster.logs())
+}
+
+async fn play_on_a_node(cluster: &Cluster) -> Result<()> {
+    let stage = Stage::new(cluster).await?;
+    stage.expect(0, GOOD, "").await?;
+    let pages = Pages::of(&stage).await?;
+    let good = ["<h1>backend v2</h1>\n", "<h1>frontend v2</h1>\n"].map(str::to_owned);
+    pages.show(&good).await?;
+    let before = stage.objects().await?;
+
+    let mut seen = Vec::new();
+    let watch = async {
+        loop {
+            // While pods are replaced a connection may be refused; that is not what is shown here.
+            match pages.ask().await {
+                Ok(now) if seen.last() != Some(&now) => seen.push(now),
+                _ => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    tokio::select! {
+        played = stage.expect(4, CRASHES, "") => { played?; }
+        () = watch => {}
+    }
+    let between = ["<h1>backend v3</h1>\n".to_owned(), good[1].clone()];
+    ensure!(seen.contains(&between), "the new backend beside the old frontend: {seen:?}");
+    ensure!(seen.iter().all(|[_, frontend]| *frontend == good[1]), "the frontend: {seen:?}");
+    same(&before, &stage.objects().await?)?;
+    for name in ["backend", "frontend"] {
+        stage.runs(name, "v2").await?;
+    }
+    pages.show(&good).await?;
+    Ok(())
+}
+
+/// Where the machine reaches both Services of a real node.
+struct Pages([String; 2]);
+
+impl Pages {
+    async fn of(stage: &Stage<'_>) -> Result<Self> {
+        let mut urls = [String::new(), String::new()];
+        let services = [("backend", &stage.backend), ("frontend", &stage.frontend)];
+        for (url, (name, namespace)) in urls.iter_mut().zip(services) {
+            let service = stage.cluster.get(&["service", name, "-n", namespace]).await?;
+            let address = service["spec"]["clusterIP"].as_str().context("it has an address")?;
+            *url = format!("http://{}/", stage.cluster.reach(format!("{address}:80").parse()?)?);
+        }
+        Ok(Self(urls))
+    }
+
+    /// Waits until both say this: who replaces pods tells the network a moment later.
+    async fn show(&self, wanted: &[String; 2]) -> Result<()> {
+        until("the pages are as wanted", SOON, || async {
+            match self.ask().await {
+                Ok(now) if now == *wanted => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    /// What both say now.
+    async fn ask(&self) -> Result<[String; 2]> {
+        let [backend, frontend] = &self.0;
+        let ask = async |url: &str| {
+            let client = reqwest::Client::builder().timeout(ANSWER).build()?;
+            let answer = client.get(url).send().await?.error_for_status()?;
+            anyhow::Ok(answer.text().await?)
+        };
+        Ok([ask(backend).await?, ask(frontend).await?])
+    }
 }
 
 #[test]
