@@ -13,7 +13,7 @@ use super::{
     class::{self, Answer, Outcome, Terms},
     client::{Apply, Place, Reason, Refusal},
     fields::{FieldSet, remove},
-    object::{mark, resource_version},
+    object::{mark, resource_version, uid},
     record::Before,
     target::Failure,
     wanted::{Wanted, place},
@@ -105,6 +105,8 @@ impl Applying<'_> {
         if let Some(patch) = fold.map_err(|error| refused(place, &error_text(&error)))? {
             live = self.own(place, &live, &patch).await?;
         }
+        // With the uid it never creates, however late it comes.
+        body["metadata"]["uid"] = uid(&live).into();
         body["metadata"]["resourceVersion"] = resource_version(&live).into();
         match self.judge(wanted, before, place, &live, &body).await? {
             Outcome::Unchanged => Ok(live),
