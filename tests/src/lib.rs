@@ -1,7 +1,7 @@
 //! What the tests of the whole share.
 //!
-//! `world` runs the real programs against a real nats-server, `cluster` starts a real Kubernetes;
-//! everything else drives the real cores without either.
+//! `world` runs the real programs against a real nats-server, `cluster` starts a real Kubernetes,
+//! `stage` plays pipelines on both; everything else drives the real cores without either.
 
 pub mod bench;
 pub mod chance;
@@ -12,4 +12,5 @@ pub mod plans;
 pub mod rendezvous;
 pub mod script;
 pub mod sim;
+pub mod stage;
 pub mod world;

@@ -5,7 +5,6 @@
 //! can play in one cluster.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -15,6 +14,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use lockstep_tests::{
     cluster::Cluster,
+    stage::{Objects, Played},
     world::{SOON, program, until},
 };
 use serde_json::{Value, json};
@@ -25,10 +25,6 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long a page may take.
 const ANSWER: Duration = Duration::from_secs(3);
-
-/// What a user may have made; everything else in a namespace is made by controllers.
-const KINDS: &str =
-    "configmaps,secrets,services,deployments,persistentvolumeclaims,serviceaccounts";
 
 /// Has kubectl show who owns which field.
 const OWNERS: &str = "--show-managed-fields";
@@ -53,12 +49,6 @@ struct Stage<'a> {
     kubeconfig: PathBuf,
     backend: String,
     frontend: String,
-}
-
-/// What a command printed and how it ended.
-struct Played {
-    code: Option<i32>,
-    text: String,
 }
 
 impl<'a> Stage<'a> {
@@ -110,38 +100,21 @@ impl<'a> Stage<'a> {
 
     /// Plays a command that has to end with this code; what it said.
     async fn expect(&self, code: i32, command: usize, more: &str) -> Result<String> {
-        let Played { code: ended, text } = self.play(command, more).await?;
-        ensure!(ended == Some(code), "exit code {ended:?}, not {code}; it said\n{text}");
-        Ok(text)
+        self.play(command, more).await?.expect(code)
     }
 
-    /// Every object that a user made in a namespace, whole.
-    async fn live(&self, namespace: &str) -> Result<BTreeMap<String, Value>> {
-        let list = self.cluster.get(&[KINDS, "-n", namespace, OWNERS]).await?;
-        let mut all = BTreeMap::new();
-        for object in list["items"].as_array().into_iter().flatten() {
-            let name = object["metadata"]["name"].as_str().context("a name")?;
-            let kept =
-                object["type"].as_str().is_some_and(|kind| kind.starts_with("lockstep.dev/"));
-            if !kept && name != "kube-root-ca.crt" && name != "default" {
-                all.insert(
-                    format!("{} {name}", object["kind"].as_str().unwrap_or("")),
-                    object.clone(),
-                );
-            }
-        }
-        Ok(all)
+    /// Every object of both namespaces, as far as it has to be the same after a rollback.
+    async fn objects(&self) -> Result<Objects> {
+        Objects::live(self.cluster, &[&self.backend, &self.frontend]).await
     }
 
-    /// Every object of both namespaces, without what is another with every write.
-    async fn objects(&self) -> Result<BTreeMap<String, Value>> {
-        let mut all = BTreeMap::new();
-        for (name, namespace) in [("backend", &self.backend), ("frontend", &self.frontend)] {
-            for (key, object) in self.live(namespace).await? {
-                all.insert(format!("{name}: {key}"), comparable(object)?);
-            }
-        }
-        Ok(all)
+    /// What tells whether anybody has written an object of a namespace.
+    async fn writes(&self, namespace: &str) -> Result<Vec<(Value, Value)>> {
+        let list = self.cluster.get(&["configmaps,services,deployments", "-n", namespace]).await?;
+        let items = list["items"].as_array().context("a list")?;
+        let told =
+            |it: &Value| (it["metadata"]["uid"].clone(), it["metadata"]["resourceVersion"].clone());
+        Ok(items.iter().map(told).collect())
     }
 
     /// A Deployment, as it is now.
@@ -167,28 +140,6 @@ impl<'a> Stage<'a> {
             .sees(&what, &["pods", "-n", namespace, "-l", &format!("app={name}")], is_so)
             .await
     }
-}
-
-/// What has to be the same again after a rollback: everything but what tells of writes, and what
-/// controllers say. Who owns which field is in it, but for when and for the status.
-fn comparable(mut object: Value) -> Result<Value> {
-    let fields = object.as_object_mut().context("an object")?;
-    fields.remove("status");
-    let metadata = object["metadata"].as_object_mut().context("metadata")?;
-    metadata.remove("resourceVersion");
-    metadata.remove("generation");
-    if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-        // How often a controller has rolled out.
-        annotations.remove("deployment.kubernetes.io/revision");
-    }
-    let entries = metadata.get_mut("managedFields").and_then(Value::as_array_mut);
-    let entries = entries.context("a server tells who owns what")?;
-    entries.retain(|entry| entry["subresource"].is_null());
-    for entry in entries.iter_mut() {
-        entry.as_object_mut().context("an entry")?.remove("time");
-    }
-    entries.sort_by_key(Value::to_string);
-    Ok(object)
 }
 
 fn repository() -> PathBuf {
@@ -225,17 +176,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 fn line_with(text: &str, words: &[&str]) -> Result<()> {
     let found = text.lines().any(|line| words.iter().all(|word| line.contains(word)));
     ensure!(found, "no line has all of {words:?}; it said\n{text}");
-    Ok(())
-}
-
-/// Fails with what is not as it was.
-fn same(before: &BTreeMap<String, Value>, after: &BTreeMap<String, Value>) -> Result<()> {
-    for (name, object) in before {
-        let now = after.get(name).with_context(|| format!("{name} is gone"))?;
-        ensure!(now == object, "{name} was\n{object:#}\nand is\n{now:#}");
-    }
-    let added: Vec<&String> = after.keys().filter(|name| !before.contains_key(*name)).collect();
-    ensure!(added.is_empty(), "what the run created is left: {added:?}");
     Ok(())
 }
 
@@ -278,7 +218,7 @@ async fn parity_03_a_frontend_that_crashes_takes_both_namespaces_back_to_what_th
 
     let text = stage.expect(4, CRASHES, "").await?;
     line_with(&text, &["backend", "frontend", "CrashLoopBackOff"])?;
-    same(&before, &stage.objects().await?)?;
+    stage.objects().await?.must_be(&before)?;
     for name in ["backend", "frontend"] {
         stage.runs(name, "v2").await?;
     }
@@ -289,23 +229,8 @@ async fn parity_03_a_frontend_that_crashes_takes_both_namespaces_back_to_what_th
     // What v3 brought and v2 does not is deleted once v2 stands again.
     stage.cluster.get(&["configmap", "search", "-n", &stage.backend]).await?;
     stage.expect(0, GOOD, "").await?;
-    same(&before, &without_runs(stage.objects().await?, &before))?;
+    stage.objects().await?.as_if_written_by_the_runs_of(&before).must_be(&before)?;
     Ok(())
-}
-
-/// Objects with the marks of the runs that wrote `of`.
-fn without_runs(
-    mut objects: BTreeMap<String, Value>,
-    of: &BTreeMap<String, Value>,
-) -> BTreeMap<String, Value> {
-    for (name, object) in &mut objects {
-        let mark =
-            of.get(name).map(|old| old["metadata"]["annotations"]["lockstep.dev/run"].clone());
-        if let Some(mark) = mark {
-            object["metadata"]["annotations"]["lockstep.dev/run"] = mark;
-        }
-    }
-    objects
 }
 
 #[tokio::test]
@@ -323,7 +248,7 @@ async fn parity_03_a_frontend_whose_image_is_missing_takes_both_namespaces_back(
 
     let text = stage.expect(4, MISSING, "").await?;
     line_with(&text, &["backend", "frontend", "ImagePull"])?;
-    same(&before, &stage.objects().await?)?;
+    stage.objects().await?.must_be(&before)?;
     for name in ["backend", "frontend"] {
         stage.runs(name, "v1").await?;
     }
@@ -338,14 +263,14 @@ async fn parity_04_a_backend_that_fails_before_the_barrier_leaves_the_frontend_u
     let release = fs::read_to_string(stage.file("releases/backend/v3.yaml"))?;
     fs::write(stage.file("releases/backend/v4-crashloop.yaml"), release)?;
     let before = stage.objects().await?;
-    let frontend = stage.live(&stage.frontend).await?;
+    let frontend = stage.writes(&stage.frontend).await?;
 
     let text = stage.expect(4, GOOD, "--param backend_version=v4-crashloop").await?;
     line_with(&text, &["cause (", "backend failed in step", "CrashLoopBackOff"])?;
     line_with(&text, &["frontend", "wrote nothing"])?;
-    same(&before, &stage.objects().await?)?;
+    stage.objects().await?.must_be(&before)?;
     // Not even given back: nobody has written there.
-    same(&frontend, &stage.live(&stage.frontend).await?)?;
+    assert_eq!(frontend, stage.writes(&stage.frontend).await?);
     Ok(())
 }
 
@@ -354,12 +279,13 @@ async fn parity_22_a_first_deployment_that_fails_leaves_nothing_but_what_holds_d
 {
     let stage = Stage::new(Cluster::shared().await?).await?;
     fs::write(stage.file("k8s/backend/claim.yaml"), CLAIM)?;
-    ensure!(stage.objects().await?.is_empty(), "something is there before the first deployment");
+    let before = stage.objects().await?;
+    ensure!(before.names().next().is_none(), "{before:?} before the first deployment");
 
     let text = stage.expect(4, CRASHES, "").await?;
     line_with(&text, &["PersistentVolumeClaim", "orders", "kept on purpose"])?;
-    let left: Vec<String> = stage.objects().await?.into_keys().collect();
-    assert_eq!(left, ["backend: PersistentVolumeClaim orders"]);
+    let kept = format!("{}: PersistentVolumeClaim orders", stage.backend);
+    stage.objects().await?.must_be_with(&before, &[&kept])?;
     for namespace in [&stage.backend, &stage.frontend] {
         let pods = stage.cluster.get(&["pods,replicasets", "-n", namespace]).await?;
         assert_eq!(pods["items"], json!([]), "in {namespace}");
@@ -381,11 +307,11 @@ async fn deploying_to_other_namespaces_deletes_nothing_from_the_first_ones() -> 
     staging.expect(0, GOOD, "--param backend_version=v3").await?;
     let before = staging.objects().await?;
     production.expect(0, GOOD, "").await?;
-    same(&before, &staging.objects().await?)?;
+    staging.objects().await?.must_be(&before)?;
     // What is dropped is still known where it was.
     staging.expect(0, GOOD, "").await?;
-    let names: Vec<String> = staging.objects().await?.into_keys().collect();
-    ensure!(!names.iter().any(|name| name.ends_with("search")), "{names:?}");
+    let after = staging.objects().await?;
+    ensure!(!after.names().any(|name| name.ends_with("search")), "{after:?}");
     Ok(())
 }
 
@@ -413,7 +339,7 @@ async fn the_documented_role_is_enough_to_deploy_and_to_go_back() -> Result<()> 
     stage.expect(0, GOOD, &home).await?;
     let before = stage.objects().await?;
     stage.expect(4, CRASHES, &home).await?;
-    same(&before, &stage.objects().await?)?;
+    stage.objects().await?.must_be(&before)?;
     // Nothing but objects of these kinds, in these namespaces.
     fs::write(stage.file("k8s/backend/claim.yaml"), CLAIM)?;
     let text = stage.expect(4, GOOD, &home).await?;
@@ -455,7 +381,7 @@ async fn play_on_a_node(cluster: &Cluster) -> Result<()> {
     let between = ["<h1>backend v3</h1>\n".to_owned(), good[1].clone()];
     ensure!(seen.contains(&between), "the new backend beside the old frontend: {seen:?}");
     ensure!(seen.iter().all(|[_, frontend]| *frontend == good[1]), "the frontend: {seen:?}");
-    same(&before, &stage.objects().await?)?;
+    stage.objects().await?.must_be(&before)?;
     for name in ["backend", "frontend"] {
         stage.runs(name, "v2").await?;
     }

@@ -1,0 +1,170 @@
+//! A pipeline on a real control plane: coordinator, agents and `lockstep` as real programs, the
+//! workflows in namespaces of the test's own, and every object before and after.
+
+mod objects;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+pub use self::objects::{Objects, comparable};
+use crate::{
+    cluster::Cluster,
+    world::{Process, SOON, World},
+};
+
+/// The name of every stage's pipeline, in its file and for its agents.
+pub const PIPELINE: &str = "shop";
+
+/// The file that [`Stage::run`] runs.
+pub const FILE: &str = "pipeline.yaml";
+
+/// A folder with a pipeline, a coordinator, and what agents need.
+pub struct Stage {
+    /// Where the workflows deploy to.
+    pub cluster: &'static Cluster,
+    /// The message bus and the programs.
+    pub world: World,
+    folder: PathBuf,
+    _coordinator: Process,
+}
+
+/// What a command said and how it ended.
+pub struct Played {
+    /// The exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// Both of its outputs.
+    pub text: String,
+}
+
+impl Played {
+    /// What it said, if it ended with this code.
+    ///
+    /// # Errors
+    /// If it ended otherwise; the error shows what it said.
+    pub fn expect(self, code: i32) -> Result<String> {
+        ensure!(self.code == Some(code), "exit code {:?}, not {code}; it said\n{self}", self.code);
+        Ok(self.text)
+    }
+}
+
+impl std::fmt::Display for Played {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where and how an agent of one workflow runs.
+pub struct Seat<'a> {
+    /// The workflow it runs; the only one.
+    pub workflow: &'a str,
+    /// Where it keeps its records, and deploys unless the target says otherwise.
+    pub namespace: &'a str,
+    /// What it may do, and by which address.
+    pub kubeconfig: &'a Path,
+    /// Names its log and its state folder: another name is another machine.
+    pub called: &'a str,
+    /// Further arguments.
+    pub more: &'a [&'a str],
+}
+
+impl Stage {
+    /// A stage with a coordinator that is ready, and no agents.
+    ///
+    /// # Errors
+    /// If the coordinator cannot be started.
+    pub async fn new(cluster: &'static Cluster) -> Result<Self> {
+        let world = World::new().await?;
+        let folder = world.folder().join("site");
+        fs::create_dir_all(&folder)?;
+        let _coordinator = world.ready_coordinator("coordinator").await?;
+        Ok(Self { cluster, world, folder, _coordinator })
+    }
+
+    /// Where the pipeline and its manifests are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a file beside the pipeline, or the pipeline itself ([`FILE`]).
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, file: &str, text: &str) -> Result<()> {
+        fs::write(self.folder.join(file), text).with_context(|| file.to_owned())
+    }
+
+    /// Starts an administrator's agent of a workflow and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn agent(&self, workflow: &str, namespace: &str) -> Result<Process> {
+        let kubeconfig = self.cluster.kubeconfig();
+        let seat = Seat { workflow, namespace, kubeconfig, called: workflow, more: &[] };
+        self.seat(&seat).await
+    }
+
+    /// Starts an agent and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn seat(&self, seat: &Seat<'_>) -> Result<Process> {
+        let agent = self.start(seat)?;
+        agent.prints("ready", SOON).await?;
+        Ok(agent)
+    }
+
+    /// Starts an agent, ready or not: one that stands by is not.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&self, seat: &Seat<'_>) -> Result<Process> {
+        let state = self.world.folder().join(format!("state-{}", seat.called));
+        let state = state.to_str().context("a path of text")?;
+        let kubeconfig = seat.kubeconfig.to_str().context("a path of text")?;
+        let mut arguments = vec!["serve", "--pipeline", PIPELINE, "--workflow", seat.workflow];
+        arguments.extend(["--state-dir", state, "--kubeconfig", kubeconfig]);
+        arguments.extend(["--kube-namespace", seat.namespace]);
+        arguments.extend(seat.more);
+        self.world.start(seat.called, "lockstep-agent", &arguments, &self.folder)
+    }
+
+    /// Runs the pipeline to its end.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn run(&self, more: &[&str]) -> Result<Played> {
+        self.lockstep(&[&["run", FILE], more].concat()).await
+    }
+
+    /// Runs any verb in the stage's folder.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn lockstep(&self, arguments: &[&str]) -> Result<Played> {
+        let output = self.world.lockstep_in(&self.folder, arguments).await?;
+        let text = [output.stderr, output.stdout].concat();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(Played { code: output.status.code(), text })
+    }
+
+    /// Waits until a Deployment runs this image and nothing else, in whole.
+    ///
+    /// # Errors
+    /// If it does not within a minute.
+    pub async fn steady(&self, namespace: &str, name: &str, image: &str) -> Result<()> {
+        let is_so = |seen: &Value| {
+            let (status, wanted) = (&seen["status"], &seen["spec"]["replicas"]);
+            let whole = ["replicas", "updatedReplicas", "availableReplicas"];
+            let steady = seen["spec"]["template"]["spec"]["containers"][0]["image"] == image
+                && status["observedGeneration"] == seen["metadata"]["generation"]
+                && whole.iter().all(|count| status[count] == *wanted);
+            steady.then_some(())
+        };
+        self.cluster.sees("is steady", &["deployment", name, "-n", namespace], is_so).await
+    }
+}
