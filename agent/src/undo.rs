@@ -40,35 +40,51 @@ pub(crate) enum UndoStore {
     },
 }
 
-/// What is known of a workflow's records in a cluster, without asking again: nobody else changes
+/// What is known of a workflow's records in clusters, without asking again: nobody else changes
 /// them while this agent has the workflow. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Noted(watch::Sender<BTreeMap<RunKey, Known>>);
+pub(crate) struct Noted(watch::Sender<Records>);
+
+/// Each run's record, by the cluster and namespace that it is in.
+pub(crate) type Records = BTreeMap<(Whereabouts, RunKey), Known>;
+
+/// A cluster's address and a namespace.
+type Whereabouts = (String, String);
+
+fn whereabouts(secrets: &UndoSecrets) -> Whereabouts {
+    let cluster = secrets.cluster();
+    (cluster.url().to_owned(), cluster.namespace().to_owned())
+}
 
 impl Noted {
     /// Follows what is known.
-    pub(crate) fn watch(&self) -> watch::Receiver<BTreeMap<RunKey, Known>> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Records> {
         self.0.subscribe()
     }
 
     fn all(&self) -> Vec<Known> {
-        self.0.borrow().values().cloned().collect()
+        let mut all: Vec<Known> = self.0.borrow().values().cloned().collect();
+        all.sort_by(|a, b| (a.prepared_at, &a.run).cmp(&(b.prepared_at, &b.run)));
+        all
     }
 
-    fn replace(&self, all: &[Known]) {
-        let all: BTreeMap<RunKey, Known> =
-            all.iter().map(|known| (known.run.clone(), known.clone())).collect();
+    /// All that one place holds.
+    fn replace(&self, at: &Whereabouts, all: &[Known]) {
+        let known = all.iter().map(|known| ((at.clone(), known.run.clone()), known.clone()));
         self.0.send_if_modified(|noted| {
+            let elsewhere = noted.iter().filter(|((place, _), _)| place != at);
+            let elsewhere = elsewhere.map(|(key, known)| (key.clone(), known.clone()));
+            let all: Records = elsewhere.chain(known).collect();
             let changed = *noted != all;
             *noted = all;
             changed
         });
     }
 
-    fn advance(&self, run: &RunKey, mark: UndoMark, prepared_at: Timestamp) {
+    fn advance(&self, at: Whereabouts, run: &RunKey, mark: UndoMark, prepared_at: Timestamp) {
         self.0.send_modify(|noted| {
             let fresh = || Known { run: run.clone(), mark, prepared_at };
-            let known = noted.entry(run.clone()).or_insert_with(fresh);
+            let known = noted.entry((at, run.clone())).or_insert_with(fresh);
             known.mark = known.mark.max(mark);
         });
     }
@@ -174,7 +190,7 @@ impl UndoStore {
                 };
                 let heads = secrets.heads(pipeline, workflow).await?;
                 let all: Vec<Known> = heads.into_iter().map(known).collect();
-                noted.replace(&all);
+                noted.replace(&whereabouts(secrets), &all);
                 all
             }
         })
@@ -228,7 +244,8 @@ impl UndoStore {
                 tokio::time::timeout(SAVE_LIMIT, saved)
                     .await
                     .map_err(|_| "the API server does not answer".to_owned())??;
-                noted.advance(key, mark, prepared_at.unwrap_or(Timestamp(0)));
+                let prepared_at = prepared_at.unwrap_or(Timestamp(0));
+                noted.advance(whereabouts(secrets), key, mark, prepared_at);
                 if mark == UndoMark::Settled {
                     tidy(secrets, key, workflow).await;
                 }
@@ -371,5 +388,28 @@ fn advanced(
             record.mark = mark_of(mark);
             Ok((known < record.mark).then_some(record))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(run: &str, at: u64) -> Known {
+        let run = RunKey { pipeline: "shop".parse().unwrap(), run: run.parse().unwrap() };
+        Known { run, mark: UndoMark::Started, prepared_at: Timestamp(at) }
+    }
+
+    #[test]
+    fn a_look_at_one_cluster_does_not_forget_what_is_owed_in_another() {
+        let noted = Noted::default();
+        let at = |name: &str| (format!("https://{name}"), "shop".to_owned());
+        noted.replace(&at("there"), &[known("r2", 2)]);
+        noted.replace(&at("here"), &[known("r1", 1)]);
+        assert_eq!(noted.all(), [known("r1", 1), known("r2", 2)], "the oldest first");
+        noted.replace(&at("here"), &[]);
+        assert_eq!(noted.all(), [known("r2", 2)]);
+        noted.advance(at("there"), &known("r2", 2).run, UndoMark::Settled, Timestamp(9));
+        assert_eq!(noted.all()[0].mark, UndoMark::Settled);
     }
 }

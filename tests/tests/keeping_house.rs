@@ -1,7 +1,12 @@
 //! What an agent keeps in a real cluster beyond one run: debts and how they are settled, undo
 //! records, inventories, evidence; and what takes them away again.
 
-use std::{fs, path::PathBuf, process::Output, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
 use lockstep_tests::{
@@ -21,6 +26,11 @@ apiVersion: v1
 kind: ConfigMap
 metadata: { name: of-TAG }
 data: { a: b }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: backend }
+spec: { selector: { app: backend }, ports: [{ port: 80 }] }
 "#;
 
 /// Deploys, and fails after that while the file `fail` is there.
@@ -29,9 +39,10 @@ apiVersion: lockstep.dev/v1alpha1
 kind: Pipeline
 metadata: { name: house }
 spec:
+  params: { namespace: { default: NAMESPACE } }
   workflows:
     - name: backend
-      target: { kubernetes: { namespace: NAMESPACE } }
+      target: { kubernetes: { namespace: "${{ params.namespace }}" } }
       steps:
         - deploy: { manifests: [backend.yaml], timeout: 2m, settle: 0s }
         - run: { command: "test ! -e fail", undo: none }
@@ -74,14 +85,47 @@ impl House {
         }
     }
 
-    /// Starts the workflow's agent, with further flags.
-    async fn agent(&self, called: &str, flags: &[&str]) -> Result<Process> {
+    /// Adds to what the pipeline says of its target.
+    fn target(&self, more: &str) -> Result<()> {
+        let pipeline = PIPELINE.replace("NAMESPACE", &self.namespace);
+        let namespace = "namespace: \"${{ params.namespace }}\"";
+        self.write("pipeline.yaml", &pipeline.replace(namespace, &format!("{namespace}, {more}")))
+    }
+
+    /// A kubeconfig whose context `eu` is the cluster, with undo records in a namespace of their own,
+    /// and whose current context leads nowhere; and that namespace.
+    async fn contexts(&self) -> Result<(PathBuf, String)> {
+        let home = self.cluster.namespace("home").await?;
+        let view = ["config", "view", "--raw", "--flatten", "--minify", "-o", "json"];
+        let mut config: Value = serde_json::from_str(&self.cluster.kubectl(&view).await?)?;
+        let eu = &mut config["contexts"][0];
+        eu["name"] = "eu".into();
+        eu["context"]["namespace"] = home.as_str().into();
+        let user = eu["context"]["user"].clone();
+        let nowhere = json!({ "name": "nowhere", "cluster": { "server": "https://127.0.0.1:1" } });
+        let clusters = config["clusters"].as_array_mut().context("clusters")?;
+        clusters.push(nowhere);
+        let context =
+            json!({ "name": "nowhere", "context": { "cluster": "nowhere", "user": user } });
+        config["contexts"].as_array_mut().context("contexts")?.push(context);
+        config["current-context"] = "nowhere".into();
+        let path = self.world.folder().join("kubeconfig");
+        fs::write(&path, config.to_string())?;
+        Ok((path, home))
+    }
+
+    /// Starts the workflow's agent, which keeps its records beside the objects.
+    async fn agent(&self, called: &str) -> Result<Process> {
+        let kubeconfig = self.cluster.kubeconfig();
+        self.agent_with(called, kubeconfig, &["--kube-namespace", &self.namespace]).await
+    }
+
+    async fn agent_with(&self, called: &str, kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
         let state = self.world.folder().join("state");
         let state = state.to_str().context("a path of text")?;
-        let kubeconfig = self.cluster.kubeconfig().to_str().context("a path of text")?;
+        let kubeconfig = kubeconfig.to_str().context("a path of text")?;
         let mut arguments = vec!["serve", "--pipeline", "house", "--workflow", "backend"];
         arguments.extend(["--state-dir", state, "--allow-commands", "--kubeconfig", kubeconfig]);
-        arguments.extend(["--kube-namespace", &self.namespace]);
         arguments.extend(flags);
         let agent = self.world.start(called, "lockstep-agent", &arguments, &self.folder)?;
         agent.prints("ready", SOON).await?;
@@ -96,11 +140,31 @@ impl House {
         Ok(text)
     }
 
+    /// The same, with a kubeconfig.
+    async fn with(&self, kubeconfig: &Path, arguments: &[&str], code: i32) -> Result<String> {
+        let kubeconfig = kubeconfig.to_str().context("a path of text")?;
+        self.lockstep(&[arguments, &["--kubeconfig", kubeconfig]].concat(), code).await
+    }
+
     /// One object of the namespace; `None` if it is not there.
     async fn object(&self, kind: &str, name: &str) -> Result<Option<Value>> {
-        let all = self.cluster.get(&[kind, "-n", &self.namespace]).await?;
-        let mut all = all["items"].as_array().cloned().unwrap_or_default().into_iter();
-        Ok(all.find(|object| object["metadata"]["name"] == name))
+        let all = self.list(kind, &self.namespace).await?;
+        Ok(all.into_iter().find(|object| object["metadata"]["name"] == name))
+    }
+
+    async fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Value>> {
+        let all = self.cluster.get(&[kind, "-n", namespace]).await?;
+        Ok(all["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// The names of the Secrets in which agents keep house.
+    async fn kept(&self, namespace: &str) -> Result<Vec<String>> {
+        let secrets = self.list("secrets", namespace).await?;
+        let is_kept = |secret: &&Value| {
+            secret["type"].as_str().is_some_and(|kind| kind.starts_with("lockstep.dev/"))
+        };
+        let name = |secret: &Value| secret["metadata"]["name"].as_str().unwrap_or("").to_owned();
+        Ok(secrets.iter().filter(is_kept).map(name).collect())
     }
 
     /// The version that is live.
@@ -189,20 +253,39 @@ fn said(output: &Output) -> String {
 /// policy is there; the next run is refused and says what to do.
 async fn stuck() -> Result<(House, Process, Policy)> {
     let house = House::open().await?;
-    let agent = house.agent("agent", &[]).await?;
-    house.bring("1", false)?;
-    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 0).await?;
-    let policy = house.refuse_the_way_back().await?;
-    house.bring("2", true)?;
-    let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 5).await?;
-    ensure!(text.contains("nobody goes back to version 1 here"), "the server's words: {text}");
-    ensure!(text.contains("lockstep rollback resume house/r2"), "what to do: {text}");
-    assert_eq!(house.version().await?, "2");
-    house.bring("3", false)?;
-    let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r3"], 4).await?;
-    ensure!(text.contains("lockstep rollback resume r2"), "the next run is refused: {text}");
-    assert_eq!(house.version().await?, "2", "the refused run has written nothing");
+    let agent = house.agent("agent").await?;
+    let policy = house.get_stuck().await?;
     Ok((house, agent, policy))
+}
+
+impl House {
+    /// Resumes the rollback of `r2` once the policy is withdrawn.
+    async fn resume(&self) -> Result<()> {
+        let resume = ["rollback", "resume", "r2", "--reason", "the policy is gone", "--wait"];
+        // A policy is in force for a moment longer than it is there.
+        until("the rollback is resumed", IN_FORCE, || async {
+            self.lockstep(&resume, 0).await.map_err(|error| format!("{error:#}"))
+        })
+        .await
+        .map(drop)
+    }
+
+    async fn get_stuck(&self) -> Result<Policy> {
+        let house = self;
+        house.bring("1", false)?;
+        house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 0).await?;
+        let policy = house.refuse_the_way_back().await?;
+        house.bring("2", true)?;
+        let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 5).await?;
+        ensure!(text.contains("nobody goes back to version 1 here"), "the server's words: {text}");
+        ensure!(text.contains("lockstep rollback resume house/r2"), "what to do: {text}");
+        assert_eq!(house.version().await?, "2");
+        house.bring("3", false)?;
+        let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r3"], 4).await?;
+        ensure!(text.contains("lockstep rollback resume r2"), "the next run is refused: {text}");
+        assert_eq!(house.version().await?, "2", "the refused run has written nothing");
+        Ok(policy)
+    }
 }
 
 #[tokio::test]
@@ -212,12 +295,7 @@ async fn parity_21_a_stuck_rollback_is_resumed_once_the_server_lets_it_through()
     let text = house.lockstep(&again, 5).await?;
     ensure!(text.contains("could not be undone again"), "{text}");
     policy.withdraw().await?;
-    let resume = ["rollback", "resume", "r2", "--reason", "the policy is gone", "--wait"];
-    // A policy is in force for a moment longer than it is there.
-    until("the rollback is resumed", IN_FORCE, || async {
-        house.lockstep(&resume, 0).await.map_err(|error| format!("{error:#}"))
-    })
-    .await?;
+    house.resume().await?;
     assert_eq!(house.version().await?, "1");
     assert_eq!(house.object("configmaps", "of-2").await?, None, "what r2 created is gone");
     assert!(house.object("configmaps", "of-1").await?.is_some(), "and nothing else");
@@ -241,4 +319,75 @@ async fn parity_21_what_a_stuck_rollback_left_in_a_cluster_can_be_kept() -> Resu
     house.lockstep(&["run", "pipeline.yaml", "--run-id", "r4"], 0).await?;
     assert_eq!(house.version().await?, "3");
     policy.withdraw().await
+}
+
+#[tokio::test]
+async fn what_is_owed_in_another_context_is_found_by_the_next_agent() -> Result<()> {
+    let house = House::open().await?;
+    let (kubeconfig, home) = house.contexts().await?;
+    house.target("context: eu")?;
+    let mut agent = house.agent_with("agent", &kubeconfig, &[]).await?;
+    let policy = house.get_stuck().await?;
+    assert!(house.kept(&home).await?.contains(&"lockstep.house.backend.r2".to_owned()));
+    agent.kill()?;
+    let _again = house.agent_with("again", &kubeconfig, &[]).await?;
+    policy.withdraw().await?;
+    house.resume().await?;
+    assert_eq!(house.version().await?, "1");
+    Ok(())
+}
+
+#[tokio::test]
+async fn dev_takes_a_clusters_name_for_a_context_and_finds_there_what_it_left() -> Result<()> {
+    let house = House::open().await?;
+    let (kubeconfig, home) = house.contexts().await?;
+    house.target("cluster: eu")?;
+    house.bring("1", false)?;
+    house.with(&kubeconfig, &["dev", "pipeline.yaml"], 0).await?;
+    let policy = house.refuse_the_way_back().await?;
+    house.bring("2", true)?;
+    house.with(&kubeconfig, &["dev", "pipeline.yaml", "--run-id", "r2"], 5).await?;
+    house.bring("3", false)?;
+    let text = house.with(&kubeconfig, &["dev", "pipeline.yaml"], 5).await?;
+    ensure!(text.contains("backend (run r2)") && text.contains("--settle resume"), "{text}");
+    let text = house.with(&kubeconfig, &["destroy", "pipeline.yaml", "--yes"], 8).await?;
+    ensure!(text.contains("run r2 of backend is not settled") && text.contains(&home), "{text}");
+    assert_eq!(house.version().await?, "2", "nothing was destroyed");
+    policy.withdraw().await?;
+    until("what is left is settled", IN_FORCE, || async {
+        let settle = ["dev", "pipeline.yaml", "--settle", "resume"];
+        house.with(&kubeconfig, &settle, 0).await.map_err(|error| format!("{error:#}"))
+    })
+    .await?;
+    assert_eq!(house.version().await?, "3");
+    let text = house.with(&kubeconfig, &["destroy", "pipeline.yaml", "--yes"], 0).await?;
+    ensure!(text.contains("deleted Service") && !text.contains("Endpoint"), "{text}");
+    assert_eq!(house.object("configmaps", "settings").await?, None);
+    assert_eq!(house.kept(&home).await?, Vec::<String>::new(), "nothing is kept");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_destroyed_in_one_namespace_is_still_known_in_another() -> Result<()> {
+    let house = House::open().await?;
+    let (kubeconfig, home) = house.contexts().await?;
+    house.target("context: eu")?;
+    let other = house.cluster.namespace("other").await?;
+    let there = format!("namespace={other}");
+    house.bring("1", false)?;
+    house.with(&kubeconfig, &["dev", "pipeline.yaml", "--run-id", "here"], 0).await?;
+    let dev = ["dev", "pipeline.yaml", "--param", &there];
+    house.with(&kubeconfig, &[&dev[..], &["--run-id", "there"]].concat(), 0).await?;
+    house.with(&kubeconfig, &["destroy", "pipeline.yaml", "--yes"], 0).await?;
+    assert_eq!(house.object("configmaps", "of-1").await?, None);
+    let kept = house.kept(&home).await?;
+    ensure!(kept.iter().all(|name| !name.contains("here") || name.contains("there")), "{kept:?}");
+    ensure!(kept.contains(&"lockstep.house.backend".to_owned()), "the other's inventory: {kept:?}");
+    ensure!(kept.contains(&"lockstep.house.backend.there".to_owned()), "its record: {kept:?}");
+    house.bring("2", false)?;
+    house.with(&kubeconfig, &dev, 0).await?;
+    let left = house.list("configmaps", &other).await?;
+    let names: Vec<&str> = left.iter().filter_map(|it| it["metadata"]["name"].as_str()).collect();
+    ensure!(names.contains(&"of-2") && !names.contains(&"of-1"), "it is pruned there: {names:?}");
+    Ok(())
 }

@@ -1,16 +1,19 @@
 //! Taking away all that a workflow ever deployed to a namespace, and what its agents kept there.
 
+mod records;
+
 use lockstep_shared::id::{PipelineName, WorkflowName};
 use serde_json::Value;
 
+use self::records::About;
 use super::{
     client::{Cluster, Delete, Pass, Place, Reason, Refusal, Resource},
+    fields::{Entry, entries},
     object::{OWNER_LABEL, ObjectKey, owner_label, uid},
     order::sort_for_delete,
     restore::created::is_kept,
-    undo::{UndoError, UndoSecrets},
+    undo::UndoError,
 };
-use crate::state::Mark;
 
 /// What came of it, for a person: one line for each object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -24,22 +27,20 @@ pub struct Destroyed {
 }
 
 /// Deletes every object of a namespace that bears the workflow's owner label, last installed first;
-/// claims on storage are kept. Then the agents' own records go.
+/// claims on storage are kept. Then the agents' own records about that namespace go. `records`: the
+/// namespace where these are, if that is known; else they are looked for.
 ///
 /// # Errors
-/// [`UndoError`] if what is there cannot be seen, or a run may still have to be undone.
+/// [`DestroyError`] if what is there cannot be seen, or a run may still have to be undone.
 pub async fn destroy(
     cluster: &Cluster,
     namespace: &str,
     pipeline: &PipelineName,
     workflow: &WorkflowName,
+    records: Option<&str>,
 ) -> Result<Destroyed, DestroyError> {
-    let secrets = UndoSecrets::new(cluster.clone());
-    let heads = secrets.heads(pipeline, workflow).await?;
-    if let Some(open) = heads.iter().find(|head| head.mark == Mark::Started) {
-        let (workflow, run) = (workflow.clone(), open.key.run.to_string());
-        return Err(DestroyError::Owed { workflow, run });
-    }
+    let about = About { namespace, pipeline, workflow };
+    let kept = about.find(cluster, records).await?;
     let owner = owner_label(pipeline, workflow);
     let mut objects = Vec::new();
     for resource in cluster.listable().await? {
@@ -70,7 +71,9 @@ pub async fn destroy(
         }
     }
     if destroyed.left.is_empty() {
-        secrets.forget(pipeline, workflow).await?;
+        for kept in kept {
+            about.forget(kept).await?;
+        }
     }
     Ok(destroyed)
 }
@@ -83,14 +86,29 @@ pub enum DestroyError {
     Undo(#[from] UndoError),
     /// A run may still have to be undone.
     #[error(
-        "run {run} of {workflow} is not settled; settle it first with `lockstep rollback resume \
-         {run}` or `lockstep rollback accept {run} --reason TEXT`"
+        "run {run} of {workflow} is not settled (its undo record is in namespace {place}); settle \
+         it first with `lockstep rollback resume {run}` or `lockstep rollback accept {run} --reason \
+         TEXT`, or, if it was a run of `lockstep dev`, with its `--settle resume` or `--settle \
+         accept`"
     )]
     Owed {
         /// Whose.
         workflow: WorkflowName,
         /// Which run.
         run: String,
+        /// The namespace with its undo record.
+        place: String,
+    },
+    /// It cannot be seen what agents kept.
+    #[error(
+        "it cannot be seen whether agents have kept undo records in namespace {place}; if theirs \
+         are elsewhere, name that namespace with --kube-namespace"
+    )]
+    Place {
+        /// The namespace.
+        place: String,
+        /// Why not.
+        source: UndoError,
     },
 }
 
@@ -107,8 +125,51 @@ struct Owned {
 }
 
 fn keyed(resource: &Resource, object: Value) -> Option<Owned> {
+    if is_inherited(&object) {
+        return None;
+    }
     let key = ObjectKey::of(&object).ok()?;
     let place = Place::new(resource.clone(), key.namespace.as_deref(), &key.name);
     let uid = uid(&object)?.to_owned();
     Some(Owned { key, place, uid })
+}
+
+/// Whether a controller has made an object, and only copied our label onto it: it goes with what it
+/// was made for.
+fn is_inherited(object: &Value) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    let has_controller = owners.into_iter().flatten().any(|owner| owner["controller"] == true);
+    let kind = object.get("kind").and_then(Value::as_str);
+    let is_of_service = matches!(kind, Some("EndpointSlice" | "Endpoints"));
+    // Who cannot be read may be us.
+    let is_ours = entries(object).map_or(true, |all| all.iter().any(Entry::is_ours));
+    (has_controller || is_of_service) && !is_ours
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::object::MANAGER;
+    use serde_json::json;
+
+    fn object(kind: &str, manager: &str, owners: Value) -> Value {
+        json!({ "kind": kind, "metadata": {
+            "name": "web", "ownerReferences": owners,
+            "managedFields": [{
+                "manager": manager, "operation": "Apply", "apiVersion": "v1",
+                "fieldsType": "FieldsV1", "fieldsV1": {},
+            }],
+        } })
+    }
+
+    #[test]
+    fn what_a_controller_made_goes_with_its_owner_and_is_not_told_of() {
+        let controller = json!([{ "uid": "u", "controller": true }]);
+        let made_by = "kube-controller-manager";
+        assert!(is_inherited(&object("ReplicaSet", made_by, controller.clone())));
+        assert!(is_inherited(&object("Endpoints", made_by, json!([]))));
+        assert!(!is_inherited(&object("Secret", "somebody", json!([{ "uid": "u" }]))));
+        assert!(!is_inherited(&object("Endpoints", MANAGER, json!([]))), "one that we applied");
+        assert!(!is_inherited(&object("ReplicaSet", MANAGER, controller)));
+    }
 }

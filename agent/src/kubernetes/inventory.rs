@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    client::{Cluster, Pass, Place, Reason, Refusal, Resource},
-    object::ObjectKey,
+    client::{Cluster, Delete, Pass, Place, Reason, Refusal, Resource},
+    object::{ObjectKey, resource_version},
     undo::UndoError,
 };
 
@@ -151,6 +151,36 @@ pub async fn write(
         Some(refusal) => Err(refusal),
         None => Ok(()),
     }
+}
+
+/// Removes what is known of one namespace; whether others are left.
+///
+/// # Errors
+/// [`UndoError`] if it cannot be removed.
+pub async fn forget(cluster: &Cluster, owner: Owner<'_>) -> Result<bool, UndoError> {
+    let place = owner.place(cluster);
+    let mut refused = None;
+    for _ in 0..TRIES {
+        let Some(secret) = cluster.get(&place).await? else { return Ok(false) };
+        let data = secret.get("data").and_then(Value::as_object);
+        let others = data.into_iter().flatten().any(|(namespace, _)| namespace != owner.namespace);
+        let version = resource_version(&secret).map(str::to_owned);
+        let forgotten = if others {
+            let patch = json!({
+                "metadata": { "resourceVersion": version }, "data": { owner.namespace: null },
+            });
+            cluster.merge(Pass::bookkeeping(), &place, &patch).await.map(drop)
+        } else {
+            let how = Delete { resource_version: version, ..Delete::default() };
+            cluster.delete(Pass::bookkeeping(), &place, how).await.map(drop)
+        };
+        match forgotten {
+            Ok(()) => return Ok(others),
+            Err(refusal) if refusal.reason == Reason::Stale => refused = Some(refusal),
+            Err(refusal) => return Err(refusal.into()),
+        }
+    }
+    refused.map_or(Ok(true), |refusal| Err(refusal.into()))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use lockstep_shared::{
     id::{RunKey, WorkflowName},
     plan::{KubernetesTarget, Target, Workflow},
@@ -9,7 +10,7 @@ use lockstep_shared::{
 
 use super::Post;
 use crate::{
-    error_text,
+    debts, error_text,
     kubernetes::{client::Cluster, undo::UndoSecrets},
     undo::{Owed, StoreError, UndoStore},
 };
@@ -42,7 +43,7 @@ impl Seat {
             return Ok((seat, owed));
         };
         match cluster(post, target).await {
-            Ok(cluster) => Self::in_cluster(post, key, cluster).await,
+            Ok(cluster) => Self::in_clusters(post, key, cluster).await,
             Err(why) => Ok((Self { cluster: Err(why), ..Self::on_disk(post) }, None)),
         }
     }
@@ -57,13 +58,54 @@ impl Seat {
     ) -> Result<(Self, Option<Owed>), StoreError> {
         let seat = Self::on_disk(post);
         let owed = seat.undo.owed(key, &post.workflow).await?;
-        if owed.is_some() || !post.options.kubernetes.is_configured() {
+        if owed.is_some() {
             return Ok((seat, owed));
         }
-        match post.options.kubernetes.cluster(None).await {
-            Ok(cluster) => Self::in_cluster(post, key, cluster).await,
-            Err(error) => Ok((Self { cluster: Err(error.to_string()), ..seat }, None)),
+        let options = &post.options.kubernetes;
+        if options.is_configured() {
+            match options.cluster(None).await {
+                Ok(cluster) => return Self::in_clusters(post, key, cluster).await,
+                Err(error) => tracing::warn!(run = %key.run, "its cluster is not seen: {error}"),
+            }
         }
+        Ok(Self::elsewhere(post, key, None).await?.unwrap_or((seat, None)))
+    }
+
+    /// The cluster that the plan names, unless an earlier agent kept this run's record in another:
+    /// what a context means may have changed since, and what the agent was started with.
+    async fn in_clusters(
+        post: &Post,
+        key: &RunKey,
+        cluster: Cluster,
+    ) -> Result<(Self, Option<Owed>), StoreError> {
+        let found = Self::in_cluster(post, key, cluster.clone()).await?;
+        if found.1.is_some() {
+            return Ok(found);
+        }
+        if let Some(found) = Self::elsewhere(post, key, Some(&cluster)).await? {
+            return Ok(found);
+        }
+        if let (Ok(Some(_)), Some(home)) = (&found.0.cluster, cluster.home()) {
+            post.state.note_home(&key.pipeline, &post.workflow, &home)?;
+        }
+        Ok(found)
+    }
+
+    /// Where else this run's record is kept, if anywhere.
+    async fn elsewhere(
+        post: &Post,
+        key: &RunKey,
+        but: Option<&Cluster>,
+    ) -> Result<Option<(Self, Option<Owed>)>, StoreError> {
+        let names = (&key.pipeline, &post.workflow);
+        let homes = debts::homes(&post.state, &post.options.kubernetes, names, but).await?;
+        let looks = homes.into_iter().map(|secrets| async move {
+            let undo = UndoStore::secrets(secrets.clone(), post.board.noted());
+            let owed = debts::look(&secrets, undo.look(key, &post.workflow)).await??;
+            let cluster = Ok(Some(secrets.cluster().clone()));
+            Some((Self { undo, cluster }, Some(owed)))
+        });
+        Ok(join_all(looks).await.into_iter().flatten().next())
     }
 
     fn on_disk(post: &Post) -> Self {

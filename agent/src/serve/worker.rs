@@ -1,8 +1,8 @@
 //! One workflow's agent: holds its lock, and takes part in its runs, debts first.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
-use lockstep_agent_core::{Ending, Standing, UndoMark, debt::Known};
+use lockstep_agent_core::{Ending, Standing, UndoMark};
 use lockstep_bus::ReadError;
 use lockstep_shared::id::{RunKey, WorkflowName};
 use tokio::{sync::watch, task::JoinSet};
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     run::{Board, Post, RunError, Turn, take_part},
     state::Mark,
+    undo::Records,
 };
 
 /// How many ended runs are remembered, lest they are begun again before a coordinator closes them.
@@ -39,10 +40,10 @@ pub(super) struct Worker {
     board: Board,
     turn: Turn,
     runs: JoinSet<(RunKey, Result<Ending, RunError>)>,
-    /// The look for debts in the cluster.
+    /// The looks for debts in clusters.
     looks: JoinSet<()>,
     /// What was seen of the records there.
-    noted: watch::Receiver<BTreeMap<RunKey, Known>>,
+    noted: watch::Receiver<Records>,
     active: BTreeSet<RunKey>,
     ended: VecDeque<RunKey>,
     /// Ended runs that another agent took over; they are looked at again before the next run.
@@ -148,9 +149,12 @@ impl Worker {
             }
             self.begin(record.key);
         }
-        if self.base.options.kubernetes.is_configured() {
+        let options = &self.base.options;
+        let homes = self.base.state.homes(&options.pipeline, &self.workflow)?;
+        let here = options.kubernetes.is_configured().then_some(None);
+        for home in here.into_iter().chain(homes.into_iter().map(Some)) {
             let (base, workflow) = (self.base.clone(), self.workflow.clone());
-            self.looks.spawn(owed::in_cluster(base, workflow, self.board.noted()));
+            self.looks.spawn(owed::in_cluster(base, workflow, home, self.board.noted()));
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What an agent keeps on its own disk: the lock, its identity, its debts, what it is running.
+//! What an agent keeps on its own disk: the lock, its identity, its debts and where they are, what
+//! it is running.
 //!
 //! Decides how these files are named, written and read back. Deliberately knows nothing of the
 //! log and of what the debts mean: a file that cannot be read is reported, never guessed at.
@@ -6,6 +7,7 @@
 mod atomic;
 mod error;
 mod group;
+mod homes;
 mod instance;
 mod lock;
 mod undo;
@@ -18,6 +20,7 @@ use std::{
 
 pub use error::StateError;
 pub use group::GroupRecord;
+pub use homes::Home;
 pub use lock::{Lock, LockAttempt};
 pub use undo::{KEPT_RUNS, Mark, UndoRecord};
 

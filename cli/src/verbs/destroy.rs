@@ -22,7 +22,8 @@ use crate::{
 /// Delete everything that a pipeline's workflows ever deployed to Kubernetes: what bears their owner
 /// labels in their namespaces, last installed first.
 ///
-/// Persistent volume claims are kept. A workflow with a run that may have to be undone is refused.
+/// Persistent volume claims are kept. A workflow with a run that may have to be undone is refused;
+/// what its agents kept is looked for in every namespace, unless --kube-namespace says where it is.
 /// Agents that run should be stopped before. Exits with 8 if something could not be deleted.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -127,12 +128,10 @@ async fn take_away(
     name: &WorkflowName,
     target: &KubernetesTarget,
 ) -> Result<Destroyed, Failure> {
-    let mut access = access.clone();
-    // An agent keeps its records in its own namespace, which usually is the target's.
-    access.kube_namespace.get_or_insert_with(|| target.namespace.clone());
-    let cluster = access.cluster(target.context.as_deref()).await;
+    let cluster = access.from_outside(target).cluster(None).await;
     let cluster = cluster.or_exit(Exit::Invalid, format!("cannot reach the cluster of {name}"))?;
-    destroy(&cluster, &target.namespace, &plan.pipeline, name)
+    let records = access.kube_namespace.as_deref();
+    destroy(&cluster, &target.namespace, &plan.pipeline, name, records)
         .await
         .or_exit(Exit::Unavailable, format!("nothing of {name} was deleted"))
 }

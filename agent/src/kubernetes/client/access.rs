@@ -7,7 +7,10 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 
+use lockstep_shared::plan::KubernetesTarget;
+
 use super::Cluster;
+use crate::state::Home;
 
 /// How long the connection itself may take; the request's own limit covers the rest.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -30,7 +33,7 @@ pub struct Access {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no cluster is known: {why}; name a file with --kubeconfig or KUBECONFIG, and a context with \
-     --kube-context"
+     --kube-context or with `context` at the workflow's target"
 )]
 pub struct NoCluster {
     why: String,
@@ -62,12 +65,39 @@ impl Access {
             || set("KUBERNETES_SERVICE_HOST")
     }
 
+    /// The way to a target for who stands in no cluster, as `lockstep dev` does: the context that
+    /// the target names, else the one that is called like its cluster.
+    #[must_use]
+    pub fn from_outside(&self, target: &KubernetesTarget) -> Self {
+        // In a pod there are no contexts: its cluster is the one that it stands in.
+        let named = target.cluster.as_ref().filter(|_| !self.is_in_pod());
+        let context = target.context.as_ref().or(named);
+        let kube_context = self.kube_context.as_ref().or(context).cloned();
+        Self { kube_context, ..self.clone() }
+    }
+
+    /// Where records were kept, whatever the flags say now. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`NoCluster`] if the kubeconfig has no such context any more.
+    pub async fn home(&self, home: &Home) -> Result<Cluster, NoCluster> {
+        let (context, namespace) = (home.context.clone(), home.namespace.clone());
+        let (kube_context, kube_namespace) = (Some(context), Some(namespace));
+        Self { kube_context, kube_namespace, ..self.clone() }.cluster(None).await
+    }
+
+    /// Whether nothing but a pod's own service account leads to a cluster.
+    fn is_in_pod(&self) -> bool {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        self.kubeconfig.is_none() && !set("KUBECONFIG") && set("KUBERNETES_SERVICE_HOST")
+    }
+
     /// The cluster, for a workflow that names this context. Nothing is sent yet.
     ///
     /// # Errors
     /// [`NoCluster`] if there is no configuration, or it makes no connection.
     pub async fn cluster(&self, context: Option<&str>) -> Result<Cluster, NoCluster> {
-        let mut config = self.config(context).await?;
+        let (mut config, context) = self.config(context).await?;
         config.connect_timeout = Some(CONNECT_LIMIT);
         // Whoever asks knows whether asking again is right; a write has to end in its time.
         config.default_retry = false;
@@ -79,27 +109,29 @@ impl Access {
         let namespace = config.default_namespace.clone();
         let url = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| NoCluster::because(&error))?;
-        Ok(Cluster::new(client, url, namespace))
+        Ok(Cluster::new(client, url, namespace, context))
     }
 
-    async fn config(&self, context: Option<&str>) -> Result<Config, NoCluster> {
+    /// The configuration, and the context that it is of; a pod's own has none.
+    async fn config(&self, context: Option<&str>) -> Result<(Config, Option<String>), NoCluster> {
         let no = |error: &dyn std::error::Error| NoCluster::because(error);
         let context = self.kube_context.as_deref().or(context).map(str::to_owned);
         let file = match &self.kubeconfig {
             Some(path) => Some(Kubeconfig::read_from(path).map_err(|error| no(&error))?),
             None => Kubeconfig::from_env().map_err(|error| no(&error))?,
         };
-        let options = KubeConfigOptions { context: context.clone(), ..Default::default() };
-        match file {
-            Some(file) => {
-                Config::from_custom_kubeconfig(file, &options).await.map_err(|error| no(&error))
-            }
-            // A context names what only a kubeconfig has.
-            None if context.is_none() && std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() => {
-                Config::incluster().map_err(|error| no(&error))
-            }
-            None => Config::from_kubeconfig(&options).await.map_err(|error| no(&error)),
+        // A context names what only a kubeconfig has.
+        if file.is_none() && context.is_none() && self.is_in_pod() {
+            return Ok((Config::incluster().map_err(|error| no(&error))?, None));
         }
+        let file = match file {
+            Some(file) => file,
+            None => Kubeconfig::read().map_err(|error| no(&error))?,
+        };
+        let context = context.or_else(|| file.current_context.clone());
+        let options = KubeConfigOptions { context: context.clone(), ..Default::default() };
+        let config = Config::from_custom_kubeconfig(file, &options).await;
+        Ok((config.map_err(|error| no(&error))?, context))
     }
 }
 
@@ -144,5 +176,35 @@ users:
         let (_folder, access) = access();
         let error = access.cluster(Some("nowhere")).await.map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("nowhere"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn from_outside_a_cluster_is_the_context_of_its_name_unless_the_target_says_another() {
+        let (_folder, mut access) = access();
+        let target = |cluster: Option<&str>, context: Option<&str>| KubernetesTarget {
+            namespace: "shop".to_owned(),
+            cluster: cluster.map(str::to_owned),
+            context: context.map(str::to_owned),
+            allow_cluster_scoped: false,
+            allow_managed_by: Default::default(),
+        };
+        let of = |access: &Access, target| access.from_outside(&target).kube_context;
+        assert_eq!(of(&access, target(None, None)), None);
+        assert_eq!(of(&access, target(Some("eu"), None)).as_deref(), Some("eu"));
+        assert_eq!(of(&access, target(Some("eu"), Some("there"))).as_deref(), Some("there"));
+        access.kube_context = Some("here".to_owned());
+        assert_eq!(of(&access, target(Some("eu"), Some("there"))).as_deref(), Some("here"));
+    }
+
+    #[tokio::test]
+    async fn a_home_is_found_again_whatever_is_current_by_then() {
+        let (_folder, mut access) = access();
+        let home = access.cluster(Some("there")).await.unwrap().home().unwrap();
+        assert_eq!(home, Home { context: "there".to_owned(), namespace: "default".to_owned() });
+        assert_eq!(access.cluster(None).await.unwrap().home().unwrap().context, "here");
+        access.kube_context = Some("here".to_owned());
+        access.kube_namespace = Some("elsewhere".to_owned());
+        let found = access.home(&home).await.unwrap();
+        assert_eq!((found.url(), found.namespace()), ("https://127.0.0.1:2/", "default"));
     }
 }

@@ -19,6 +19,7 @@ pub use refusal::{FieldConflict, Reason, Refusal};
 pub use request::{Apply, Delete, Pass, WRITE_LIMIT};
 
 use self::discovery::Served;
+use crate::state::Home;
 
 /// How long one question may take.
 const READ_LIMIT: Duration = Duration::from_secs(10);
@@ -29,6 +30,7 @@ pub struct Cluster {
     client: kube::Client,
     url: Arc<str>,
     namespace: Arc<str>,
+    context: Option<Arc<str>>,
     served: Arc<Mutex<BTreeMap<String, Served>>>,
 }
 
@@ -44,9 +46,9 @@ pub struct Place {
 }
 
 impl Cluster {
-    fn new(client: kube::Client, url: String, namespace: String) -> Self {
-        let (url, namespace) = (url.into(), namespace.into());
-        Self { client, url, namespace, served: Arc::default() }
+    fn new(client: kube::Client, url: String, namespace: String, context: Option<String>) -> Self {
+        let (url, namespace, context) = (url.into(), namespace.into(), context.map(Into::into));
+        Self { client, url, namespace, context, served: Arc::default() }
     }
 
     /// Its address.
@@ -57,6 +59,23 @@ impl Cluster {
     /// The agent's own namespace, where its undo records are.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The same cluster, with records in another namespace.
+    #[must_use]
+    pub fn keeping_in(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.into(), ..self.clone() }
+    }
+
+    /// How its undo records are found again from outside; a pod's own cluster needs no name.
+    pub fn home(&self) -> Option<Home> {
+        let context = self.context.as_deref()?.to_owned();
+        Some(Home { context, namespace: self.namespace().to_owned() })
+    }
+
+    /// Whether both keep undo records at the same place.
+    pub fn is_same_home(&self, other: &Self) -> bool {
+        (&self.url, &self.namespace) == (&other.url, &other.namespace)
     }
 }
 

@@ -8,7 +8,10 @@
 mod chunk;
 mod head;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lockstep_shared::id::{PipelineName, RunId, RunKey, WorkflowName};
@@ -291,7 +294,24 @@ impl UndoSecrets {
         Ok(())
     }
 
-    /// Removes every record of a workflow, whatever it says.
+    /// In which namespaces of the cluster anything of a workflow's runs is kept.
+    ///
+    /// # Errors
+    /// [`Refusal`] if these credentials may not look into all of them, or the server does not say.
+    pub async fn namespaces(
+        cluster: &Cluster,
+        pipeline: &PipelineName,
+        workflow: &WorkflowName,
+    ) -> Result<BTreeSet<String>, Refusal> {
+        let labels = format!("{PIPELINE}={pipeline},{WORKFLOW}={workflow}");
+        let found = cluster.list(&Resource::secret(), None, &labels).await?;
+        let namespace = |secret: &Value| {
+            secret.pointer("/metadata/namespace").and_then(Value::as_str).map(str::to_owned)
+        };
+        Ok(found.iter().filter_map(namespace).collect())
+    }
+
+    /// Removes the records of these runs, whatever they say; of `all`, also what no record names.
     ///
     /// # Errors
     /// [`UndoError`] if one cannot be removed.
@@ -299,11 +319,19 @@ impl UndoSecrets {
         &self,
         pipeline: &PipelineName,
         workflow: &WorkflowName,
+        runs: &BTreeSet<RunId>,
+        all: bool,
     ) -> Result<(), UndoError> {
-        let labels = format!("{PIPELINE}={pipeline},{WORKFLOW}={workflow}");
-        for secret in self.list(&labels).await? {
-            let name = secret.pointer("/metadata/name").and_then(Value::as_str);
-            self.remove(name.unwrap_or_default()).await?;
+        // Heads go first: a record is whole or not there.
+        for part in ["head", "chunk"] {
+            let labels = format!("{PART}={part},{PIPELINE}={pipeline},{WORKFLOW}={workflow}");
+            for secret in self.list(&labels).await? {
+                let text = |pointer: &str| secret.pointer(pointer).and_then(Value::as_str);
+                let run = text("/metadata/labels/lockstep.dev~1run").unwrap_or_default();
+                if all || runs.iter().any(|known| known.as_str() == run) {
+                    self.remove(text("/metadata/name").unwrap_or_default()).await?;
+                }
+            }
         }
         Ok(())
     }

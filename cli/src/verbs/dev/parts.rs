@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 
 use lockstep_agent::{DEGRADE_GRACE, Options};
 use lockstep_bus::{Bus, Connection, StreamOptions, stream::StreamError};
-use lockstep_shared::{id::WorkflowName, plan::Plan};
+use lockstep_shared::{
+    id::WorkflowName,
+    plan::{Plan, Target},
+};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep, timeout},
@@ -42,7 +45,13 @@ impl Parts {
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(coordinator(connection.clone(), shutdown.clone()));
-        for (workflow, _) in plan.active() {
+        for (workflow, planned) in plan.active() {
+            let (mut cluster, mut kubernetes) = (None, places.kubernetes.clone());
+            if let Target::Kubernetes(target) = &planned.target {
+                // Whatever the target's cluster is called, the agent for it is here.
+                cluster.clone_from(&target.cluster);
+                kubernetes = kubernetes.from_outside(target);
+            }
             let options = Options {
                 pipeline: plan.pipeline.clone(),
                 workflows: vec![workflow.clone()],
@@ -50,8 +59,8 @@ impl Parts {
                 instance: None,
                 allow_commands: true,
                 workdir: workdir.to_owned(),
-                cluster: None,
-                kubernetes: places.kubernetes.clone(),
+                cluster,
+                kubernetes,
                 degrade_grace: DEGRADE_GRACE,
                 traceparent: None,
                 version: lockstep_agent::VERSION.to_owned(),

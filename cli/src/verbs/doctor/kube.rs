@@ -65,9 +65,9 @@ impl Kube {
         bundle: Option<&Bundle>,
     ) -> Result<Look, Failure> {
         let cannot = format!("cannot look at the cluster of {name}");
-        let mut access = self.access.clone();
+        let mut access = self.access.from_outside(target);
         access.kube_namespace.get_or_insert_with(|| target.namespace.clone());
-        let cluster = access.cluster(target.context.as_deref()).await;
+        let cluster = access.cluster(None).await;
         let cluster = cluster.or_exit(Exit::Invalid, &cannot)?;
         let deployed = deployed(&cluster, bundle).await.or_exit(Exit::Unavailable, &cannot)?;
         let at_target = rights::at_target(&deployed);

@@ -1,0 +1,116 @@
+//! What a workflow's agents have kept about one namespace, wherever they kept it.
+//!
+//! An agent keeps its records in its own namespace: that of its pod, that of a context, or another.
+//! Runs for other namespaces may have left theirs there too, which are none of our business.
+
+use std::collections::BTreeSet;
+
+use lockstep_shared::{
+    id::{PipelineName, RunId, WorkflowName},
+    plan::{Target, Workflow},
+};
+use serde::Deserialize;
+
+use super::{
+    super::{
+        client::{Cluster, Reason},
+        inventory,
+        undo::{Head, UndoError, UndoSecrets},
+    },
+    DestroyError,
+};
+use crate::state::Mark;
+
+/// Whose records, about which namespace.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) pipeline: &'a PipelineName,
+    pub(super) workflow: &'a WorkflowName,
+}
+
+/// What is kept at one place.
+pub(super) struct Kept {
+    secrets: UndoSecrets,
+    /// The runs whose records are about the namespace.
+    runs: BTreeSet<RunId>,
+    /// Whether there are records about other namespaces.
+    others: bool,
+}
+
+/// What counts in a record here.
+#[derive(Deserialize)]
+struct Planned {
+    plan: Workflow,
+}
+
+impl About<'_> {
+    /// All that is kept, unless a run may still have to be undone. `place`: the namespace where it
+    /// is, if that is known.
+    pub(super) async fn find(
+        self,
+        cluster: &Cluster,
+        place: Option<&str>,
+    ) -> Result<Vec<Kept>, DestroyError> {
+        let mut all = Vec::new();
+        for place in self.places(cluster, place).await? {
+            let secrets = UndoSecrets::new(cluster.keeping_in(&place));
+            let mut kept = Kept { secrets, runs: BTreeSet::new(), others: false };
+            let heads = kept.secrets.heads(self.pipeline, self.workflow).await;
+            for head in
+                heads.map_err(|source| DestroyError::Place { place: place.clone(), source })?
+            {
+                if !self.is_meant(&kept.secrets, &head).await? {
+                    kept.others = true;
+                    continue;
+                }
+                if head.mark == Mark::Started {
+                    let (workflow, run) = (self.workflow.clone(), head.key.run.to_string());
+                    return Err(DestroyError::Owed { workflow, run, place });
+                }
+                kept.runs.insert(head.key.run);
+            }
+            all.push(kept);
+        }
+        Ok(all)
+    }
+
+    /// Where records may be: everywhere, or, for who may not look there, where agents usually are.
+    async fn places(
+        self,
+        cluster: &Cluster,
+        place: Option<&str>,
+    ) -> Result<BTreeSet<String>, UndoError> {
+        if let Some(place) = place {
+            return Ok([place.to_owned()].into());
+        }
+        match UndoSecrets::namespaces(cluster, self.pipeline, self.workflow).await {
+            Ok(found) => Ok(found),
+            Err(refusal) if refusal.reason == Reason::Forbidden => {
+                Ok([self.namespace, cluster.namespace()].map(str::to_owned).into())
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Whether a record is about this namespace. What is settled owes nothing to anybody, so it
+    /// may be damaged.
+    async fn is_meant(self, secrets: &UndoSecrets, head: &Head) -> Result<bool, UndoError> {
+        let body = match secrets.body(head).await {
+            Err(UndoError::Damaged { .. }) if head.mark == Mark::Settled => return Ok(true),
+            body => body?,
+        };
+        Ok(match serde_json::from_slice::<Planned>(&body).map(|record| record.plan.target) {
+            Ok(Target::Kubernetes(target)) => target.namespace == self.namespace,
+            _ => true,
+        })
+    }
+
+    /// Removes it.
+    pub(super) async fn forget(self, kept: Kept) -> Result<(), UndoError> {
+        let Self { namespace, pipeline, workflow } = self;
+        let owner = inventory::Owner { pipeline, workflow, namespace };
+        let others = inventory::forget(kept.secrets.cluster(), owner).await? || kept.others;
+        kept.secrets.forget(pipeline, workflow, &kept.runs, !others).await
+    }
+}
