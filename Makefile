@@ -2,7 +2,7 @@
 # make demo-kubernetes  the same in two namespaces of a Kubernetes cluster
 # make test    every test, with a real nats-server and real Kubernetes clusters
 # make lint    what a change has to pass besides the tests
-# make bench   barrier release beside a floor, as ratios
+# make bench   barrier release beside a floor and deployments beside kubectl, as ratios
 # make load    many parties and many runs at once, with memory
 # make cluster a Kubernetes cluster for tests, with a fake node; until Ctrl-C
 # make node    the same with a real node, as root
@@ -54,7 +54,8 @@ lint: ## formatting, clippy, documentation, dependencies
 	deny=$$(scripts/tool cargo-deny) && "$$deny" --locked check bans licenses sources
 
 .PHONY: bench
-bench: ## last arrival to last party out, beside a floor (release profile)
+bench: ## last arrival to last party out, beside a floor; deployments beside kubectl (release profile)
+	$(cluster_tools)
 	cargo build --locked --release --workspace --bins
 	$(with_nats) cargo run --locked --release -p lockstep-tests --bin bench
 

@@ -1,11 +1,13 @@
 //! The two sides of the barrier benchmark: real agents with a foreign party as the last to
-//! arrive, and bare clients that do no more than NATS must.
+//! arrive, and bare clients that do no more than NATS must; and both of the deployment benchmark.
 
+mod deploy;
 mod floor;
 mod real;
 
 use std::time::Duration;
 
+pub use deploy::{Compared, Shape, compare};
 pub use floor::Floor;
 pub use real::{Agents, Gate};
 

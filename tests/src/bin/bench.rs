@@ -5,6 +5,8 @@
 //! stream of the same configuration and hear the verdict by its republished copy. Rounds of both
 //! alternate, so that the machine's moods hit both. Figures are ratios; the times are printed for
 //! scale only.
+//!
+//! Then deployments to a Kubernetes cluster of its own, beside kubectl (`bench::deploy`).
 
 #![expect(clippy::print_stdout, reason = "a program whose result is what it prints")]
 
@@ -17,7 +19,8 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use lockstep_bus::dev_server::DevServerOptions;
 use lockstep_tests::{
-    bench::{Agents, Floor, Gate, percentile},
+    bench::{Agents, Compared, Floor, Gate, Shape, compare, percentile},
+    cluster::Cluster,
     world::World,
 };
 
@@ -32,7 +35,14 @@ struct Arguments {
     /// Which syncs to measure
     #[arg(long, value_delimiter = ',', default_value = "always,default")]
     sync: Vec<String>,
+    /// Versions to deploy to Kubernetes in each shape; 0 for none
+    #[arg(long, default_value_t = 10)]
+    versions: usize,
 }
+
+/// What is deployed: much by one workflow, and little by many.
+const SHAPES: [Shape; 2] =
+    [Shape { workflows: 1, deployments: 50 }, Shape { workflows: 20, deployments: 1 }];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -45,6 +55,13 @@ async fn main() -> Result<()> {
         ensure!(sync == "always" || sync == "default", "--sync takes always and default");
         for &parties in &arguments.parties {
             measure(sync, parties, arguments.rounds).await?;
+        }
+    }
+    if arguments.versions > 0 {
+        let cluster = Cluster::shared().await?;
+        println!("{}", Compared::HEAD);
+        for shape in SHAPES {
+            println!("{}", compare(cluster, shape, arguments.versions).await?.line());
         }
     }
     Ok(())
