@@ -10,22 +10,22 @@ use rcgen::{
 };
 
 /// Signs what the programs of one cluster show each other.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
     folder: PathBuf,
 }
 
 /// A certificate and its key, as PEM files.
-pub(super) struct Pair {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct Pair {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Authority {
     /// A new one, with its files in `folder`: `ca.crt`, `ca.key`, and `accounts.key` and
     /// `accounts.pub` for the tokens of service accounts.
-    pub(super) fn in_folder(folder: &Path) -> Result<Self> {
+    pub(crate) fn in_folder(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut params = CertificateParams::default();
         params.distinguished_name = name("lockstep-test-cluster", None);
@@ -46,13 +46,13 @@ impl Authority {
     }
 
     /// The path of one of its files.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     /// A certificate for a server under these names and addresses, which may also be shown to
     /// other servers.
-    pub(super) fn server(&self, file: &str, names: &[&str]) -> Result<Pair> {
+    pub(crate) fn server(&self, file: &str, names: &[&str]) -> Result<Pair> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = name(file, None);
@@ -101,7 +101,7 @@ impl Authority {
 }
 
 /// Writes a kubeconfig with one context. JSON, which every reader of YAML reads.
-pub(super) fn write_kubeconfig(
+pub(crate) fn write_kubeconfig(
     path: &Path,
     server: &str,
     authority_base64: &str,

@@ -8,7 +8,7 @@
 //!
 //! Everything is gone when the cluster is dropped, and also when this process is killed.
 
-mod authority;
+pub(crate) mod authority;
 mod children;
 mod control_plane;
 mod existing;
@@ -103,7 +103,7 @@ impl Cluster {
 
 /// A port that nobody listens on, below those that the system hands out for outgoing connections:
 /// until it is listened on, nothing takes it by chance.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (0..1000)
         .map(|_| rand::random_range(20_000..32_000_u16))
