@@ -48,6 +48,38 @@ spec:
         - run: { command: "test ! -e fail", undo: none }
 "#;
 
+/// A Deployment whose pods do what the version says.
+const PODS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web }
+spec:
+  selector: { matchLabels: { app: web } }
+  template:
+    metadata: { labels: { app: web } }
+    spec: { containers: [{ name: app, image: "house/web:TAG" }] }
+"#;
+
+/// What a fake container prints.
+const PRINTED: &str = "this container is a fake and has written this line";
+
+/// All that an agent of these manifests needs, but for the logs of pods.
+const WITHOUT_LOGS: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: no-logs }
+rules:
+  - apiGroups: ["", apps, autoscaling, coordination.k8s.io]
+    resources: [configmaps, secrets, deployments, replicasets, pods, events, leases, horizontalpodautoscalers]
+    verbs: ["*"]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: no-logs }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: no-logs }
+subjects: [{ kind: ServiceAccount, name: no-logs, namespace: NAMESPACE }]
+"#;
+
 /// How long a cluster may take until a new policy is in force.
 const IN_FORCE: Duration = Duration::from_secs(60);
 
@@ -389,5 +421,44 @@ async fn what_is_destroyed_in_one_namespace_is_still_known_in_another() -> Resul
     let left = house.list("configmaps", &other).await?;
     let names: Vec<&str> = left.iter().filter_map(|it| it["metadata"]["name"].as_str()).collect();
     ensure!(names.contains(&"of-2") && !names.contains(&"of-1"), "it is pruned there: {names:?}");
+    Ok(())
+}
+
+/// What is in the log of a run that brought pods which crash, for this agent and these flags.
+async fn evidence(house: &House, kubeconfig: &Path, flags: &[&str]) -> Result<String> {
+    let flags = [flags, &["--kube-namespace", &house.namespace]].concat();
+    let _agent = house.agent_with("agent", kubeconfig, &flags).await?;
+    house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
+    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 0).await?;
+    house.write("backend.yaml", &PODS.replace("TAG", "2-crashloop"))?;
+    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 4).await?;
+    let web = house.object("deployments", "web").await?.context("web")?;
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "house/web:1");
+    let text = house.lockstep(&["logs", "r2"], 0).await?;
+    ensure!(text.contains("container app ended with 1"), "how it ended: {text}");
+    Ok(text)
+}
+
+#[tokio::test]
+async fn the_logs_of_pods_that_failed_are_told_only_if_that_was_said() -> Result<()> {
+    let house = House::open().await?;
+    let text = evidence(&house, house.cluster.kubeconfig(), &[]).await?;
+    ensure!(!text.contains(PRINTED), "a log has left the cluster unasked: {text}");
+    let house = House::open().await?;
+    let flags = ["--evidence", "logs"];
+    let text = evidence(&house, house.cluster.kubeconfig(), &flags).await?;
+    ensure!(text.contains("container app, before it ended:"), "whose log: {text}");
+    ensure!(text.contains(PRINTED), "and what it says: {text}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn logs_that_may_not_be_read_hinder_no_rollback() -> Result<()> {
+    let house = House::open().await?;
+    let account = house.cluster.service_account(&house.namespace, "no-logs").await?;
+    let role = WITHOUT_LOGS.replace("NAMESPACE", &house.namespace);
+    house.cluster.apply(&house.namespace, &role).await?;
+    let text = evidence(&house, &account, &["--evidence", "logs"]).await?;
+    ensure!(text.contains("no log of pod web-") && !text.contains(PRINTED), "{text}");
     Ok(())
 }

@@ -52,6 +52,8 @@ pub enum Event {
         step: StepIndex,
         /// What is wrong, for a person.
         error: String,
+        /// What there is to see, for a person.
+        output: String,
     },
     /// An undo mark could not be stored, and nothing else of those decisions was carried out.
     SaveFailed {

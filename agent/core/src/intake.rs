@@ -47,7 +47,9 @@ impl Agent {
             Event::Lock(lock) => self.locked(lock, turn),
             Event::Appended { slot, outcome } => self.appended(&slot, outcome, turn),
             Event::Reported(report) => self.reported(report, turn),
-            Event::Degraded { step, error } => self.degraded(step, &error, turn),
+            Event::Degraded { step, error, output } => {
+                self.degraded(step, &error, &output, turn);
+            }
             Event::SaveFailed { mark, error } => self.unsaved(mark, &error, turn),
             Event::Debt(debt) => self.setup.debt = debt,
             Event::WentBack(how) => self.lose(&how, turn),
@@ -206,13 +208,13 @@ impl Agent {
         }
     }
 
-    fn degraded(&mut self, step: StepIndex, error: &str, turn: &mut Turn) {
+    fn degraded(&mut self, step: StepIndex, error: &str, output: &str, turn: &mut Turn) {
         if !self.watched.contains(&step) {
             return turn.ignore(format!("{} is not watched", self.step_name(step)));
         }
         let what = format!("degraded after it was finished: {error}");
         match self.course(&self.view) {
-            Course::Forward => self.give_up(Some(step), what, "", turn),
+            Course::Forward => self.give_up(Some(step), what, output, turn),
             Course::Keep => {
                 let what = format!("{} {what}", self.step_name(step));
                 turn.warn(format!("degraded after commit: {what}"));

@@ -1,12 +1,19 @@
 //! What a failed object leaves to be seen, before a rollback takes it away (rule 23): its warnings,
-//! and how its containers ended.
+//! how its containers ended and, if that is wanted, what they printed.
+//!
+//! Best effort: nothing that cannot be seen stands in the way of a rollback.
+
+mod logs;
+
+use std::time::Duration;
 
 use lockstep_shared::fold::cut;
 use serde_json::Value;
 
 use super::{
-    client::{Cluster, Refusal, Resource},
-    health::{RelatedKind, lookups},
+    client::{Cluster, Refusal},
+    health::new_pods,
+    looks::{Fetched, fetch},
     object::{ObjectKey, uid},
 };
 
@@ -17,47 +24,75 @@ const MAX_PODS: usize = 4;
 /// How much of a message that somebody else wrote is kept, in bytes.
 const MAX_MESSAGE_BYTES: usize = 300;
 
-/// What is to be seen of an object, one line for each thing; what cannot be seen is said.
-pub(crate) async fn gather(cluster: &Cluster, key: &ObjectKey, object: Option<&Value>) -> String {
-    let Some(object) = object else { return format!("{key} is gone\n") };
-    let mut lines = Vec::new();
-    let pods = pods(cluster, object).await.unwrap_or_else(|refusal| {
-        lines.push(refusal.to_string());
-        Vec::new()
-    });
-    for pod in pods.iter().take(MAX_PODS) {
-        lines.extend(endings(pod));
+/// How long looking at everything may take, logs apart: a rollback waits for it.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What of failed pods may leave the cluster, into the log of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Evidence {
+    /// Conditions, events and how containers ended
+    #[default]
+    Events,
+    /// Also the ends of their logs
+    Logs,
+}
+
+/// What is to be seen of failed objects, one line for each thing; what cannot be seen is said.
+pub(crate) async fn gather(cluster: &Cluster, keys: &[ObjectKey], evidence: Evidence) -> String {
+    let (mut lines, mut failed) = (Vec::new(), Vec::new());
+    let looking = async {
+        for key in keys {
+            match fetch(cluster.clone(), key.clone()).await {
+                Ok(found) => look(cluster, key, &found, &mut lines, &mut failed).await,
+                Err(refusal) => lines.push(refusal.to_string()),
+            }
+        }
+    };
+    if tokio::time::timeout(LIMIT, looking).await.is_err() {
+        lines.push("what else there is to be seen could not be read in time".to_owned());
     }
-    match events(cluster, std::iter::once(object).chain(&pods)).await {
-        Ok(events) => lines.extend(events),
-        Err(refusal) => lines.push(refusal.to_string()),
+    if evidence == Evidence::Logs {
+        lines.extend(logs::ends(cluster, &failed).await);
     }
     lines.into_iter().map(|line| line + "\n").collect()
 }
 
-async fn pods(cluster: &Cluster, object: &Value) -> Result<Vec<Value>, Refusal> {
-    if object.get("kind").and_then(Value::as_str) == Some("Pod") {
-        return Ok(vec![object.clone()]);
+/// Looks at one object and the pods of its new revision that are not ready.
+async fn look(
+    cluster: &Cluster,
+    key: &ObjectKey,
+    found: &Fetched,
+    lines: &mut Vec<String>,
+    failed: &mut Vec<Value>,
+) {
+    let Some(object) = &found.object else { return lines.push(format!("{key} is gone")) };
+    let pods = new_pods(found.sight());
+    let pods = pods.iter().filter_map(|pod| serde_json::to_value(pod).ok());
+    let pods: Vec<Value> = pods.filter(|pod| !is_ready(pod)).take(MAX_PODS).collect();
+    lines.extend(pods.iter().flat_map(endings));
+    failed.extend(pods.iter().cloned());
+    match events(cluster, std::iter::once(object).chain(&pods)).await {
+        Ok(events) => lines.extend(events),
+        Err(refusal) => lines.push(refusal.to_string()),
     }
-    let lookups = lookups(object);
-    let Some(lookup) = lookups.iter().find(|lookup| lookup.kind == RelatedKind::Pod) else {
-        return Ok(Vec::new());
-    };
-    let found = cluster.list(&Resource::pod(), Some(&lookup.namespace), &lookup.selector).await?;
-    let ready = |pod: &Value| {
-        let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-        conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True")
-    };
-    Ok(found.into_iter().filter(|pod| !ready(pod)).collect())
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|it| it["type"] == "Ready" && it["status"] == "True")
+}
+
+/// How each container of a pod is.
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
+    statuses.into_iter().filter_map(|at| pod.pointer(at)?.as_array()).flatten()
 }
 
 /// How the containers of a pod are held up, or ended last.
 fn endings(pod: &Value) -> Vec<String> {
     let name = text(pod, "/metadata/name");
-    let statuses = ["/status/initContainerStatuses", "/status/containerStatuses"];
-    let statuses = statuses.iter().filter_map(|at| pod.pointer(at)?.as_array()).flatten();
     let mut lines = Vec::new();
-    for status in statuses {
+    for status in statuses(pod) {
         let container = text(status, "/name");
         let place = format!("pod {name}, container {container}");
         if let Some(waiting) = status.pointer("/state/waiting") {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     client::{Cluster, Refusal, Resource},
-    evidence,
+    evidence::{self, Evidence},
     health::{Lookup, Related, Sight, StepHealth, StepVerdict, images, lookups},
     object::ObjectKey,
     pace::{Ended, Pace},
@@ -31,18 +31,30 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub(crate) struct Looks {
     cluster: Cluster,
     clock: Clock,
+    evidence: Evidence,
     pub(crate) health: StepHealth,
 }
 
 /// What was fetched of one object.
-struct Fetched {
-    object: Option<Value>,
-    related: Related,
+pub(super) struct Fetched {
+    pub(super) object: Option<Value>,
+    pub(super) related: Related,
+}
+
+impl Fetched {
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight { object: self.object.as_ref(), related: &self.related }
+    }
 }
 
 impl Looks {
-    pub(crate) fn new(cluster: &Cluster, clock: Clock, health: StepHealth) -> Self {
-        Self { cluster: cluster.clone(), clock, health }
+    pub(crate) fn new(
+        cluster: &Cluster,
+        clock: Clock,
+        evidence: Evidence,
+        health: StepHealth,
+    ) -> Self {
+        Self { cluster: cluster.clone(), clock, evidence, health }
     }
 
     /// Looks until everything has been healthy for long enough.
@@ -59,7 +71,7 @@ impl Looks {
             match self.look().await {
                 Ok(StepVerdict::Healthy | StepVerdict::Settled) => return Ok(()),
                 Ok(StepVerdict::Failed { object, why }) => {
-                    return Err(self.failed(&object, why).await);
+                    return Err(self.failed(object, why).await);
                 }
                 Ok(StepVerdict::InProgress(line) | StepVerdict::Degraded(line)) => {
                     unseen = None;
@@ -92,8 +104,7 @@ impl Looks {
         let fetched: Vec<Fetched> = fetched.into_iter().collect::<Result<_, _>>()?;
         let now = self.now();
         for (key, found) in wanted.iter().zip(&fetched) {
-            let sight = Sight { object: found.object.as_ref(), related: &found.related };
-            self.health.see(key, sight, now);
+            self.health.see(key, found.sight(), now);
         }
         Ok(self.health.verdict())
     }
@@ -102,31 +113,20 @@ impl Looks {
         self.clock.now()
     }
 
-    async fn failed(&self, object: &ObjectKey, why: String) -> Failure {
-        Failure { error: why, output: self.evidence(object).await }
-    }
-
-    async fn ended(&self, ended: Ended, unseen: Option<String>) -> Failure {
-        let lines = self.health.lines();
-        let what = unseen.unwrap_or_else(|| listed(&lines));
-        let error = match ended {
-            Ended::Stopped => ended.to_string(),
-            Ended::TimedOut(limit) => {
-                format!("not healthy after {} s: {what}", limit.as_secs_f64())
-            }
-        };
-        let mut output = String::new();
-        for object in self.health.wanted().take(MAX_TOLD) {
-            output.push_str(&self.evidence(object).await);
-        }
+    /// What failed, with what there is to see of it.
+    pub(crate) async fn failed(&self, object: ObjectKey, error: String) -> Failure {
+        let output = evidence::gather(&self.cluster, &[object], self.evidence).await;
         Failure { error, output }
     }
 
-    async fn evidence(&self, object: &ObjectKey) -> String {
-        match fetch(self.cluster.clone(), object.clone()).await {
-            Ok(found) => evidence::gather(&self.cluster, object, found.object.as_ref()).await,
-            Err(refusal) => format!("{refusal}\n"),
-        }
+    async fn ended(&self, ended: Ended, unseen: Option<String>) -> Failure {
+        let Ended::TimedOut(limit) = ended else { return ended.into() };
+        let lines = self.health.lines();
+        let what = unseen.unwrap_or_else(|| listed(&lines));
+        let error = format!("not healthy after {} s: {what}", limit.as_secs_f64());
+        let objects: Vec<ObjectKey> = self.health.wanted().take(MAX_TOLD).cloned().collect();
+        let output = evidence::gather(&self.cluster, &objects, self.evidence).await;
+        Failure { error, output }
     }
 
     /// The images that run, by digest, one line for each; best effort, since all is well.
@@ -134,8 +134,7 @@ impl Looks {
         let mut lines = String::new();
         for key in keys {
             let Ok(found) = fetch(self.cluster.clone(), key.clone()).await else { continue };
-            let sight = Sight { object: found.object.as_ref(), related: &found.related };
-            for (image, digests) in images(sight) {
+            for (image, digests) in images(found.sight()) {
                 let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
                 lines.push_str(&format!("{key}: {image} runs as {}\n", digests.join(", ")));
             }
@@ -144,7 +143,7 @@ impl Looks {
     }
 }
 
-async fn fetch(cluster: Cluster, key: ObjectKey) -> Result<Fetched, Refusal> {
+pub(super) async fn fetch(cluster: Cluster, key: ObjectKey) -> Result<Fetched, Refusal> {
     let mut related = Related::default();
     let object = match place(&cluster, &key).await? {
         Some(place) => cluster.get(&place).await?,

@@ -14,7 +14,7 @@ pub(crate) mod claim;
 pub mod class;
 pub mod client;
 pub mod destroy;
-pub(crate) mod evidence;
+pub mod evidence;
 pub(crate) mod fence;
 pub mod fields;
 pub mod health;

@@ -11,6 +11,7 @@ use lockstep_shared::fold::listed;
 
 use super::{
     client::{Apply, Place, Reason, Refusal, Resource},
+    evidence::Evidence,
     health::{Limits, Pin, Rules, StepHealth, StepVerdict},
     looks::Looks,
     object::{ObjectKey, uid},
@@ -174,7 +175,7 @@ impl Rollback<'_> {
             }
             health.pin(before.key.clone(), pin);
         }
-        let mut looks = Looks::new(&self.writer.cluster, self.clock, health);
+        let mut looks = Looks::new(&self.writer.cluster, self.clock, Evidence::default(), health);
         loop {
             match looks.look().await {
                 Ok(StepVerdict::Healthy | StepVerdict::Settled) => return Ok(()),

@@ -28,7 +28,7 @@ use crate::{
     error_text,
     kubernetes::{
         lease::Lease,
-        target::{ClusterTarget, Work},
+        target::{ClusterTarget, Failure, Work},
     },
 };
 
@@ -194,6 +194,7 @@ fn cluster_target(
         lease: lease.clone(),
         clock: post.clock,
         degrade_grace: post.options.degrade_grace,
+        evidence: post.options.evidence,
     })))
 }
 
@@ -317,8 +318,9 @@ impl Doer {
         epoch: Epoch,
         unwatch: CancellationToken,
     ) -> Option<Event> {
-        let error = self.target?.watch(step, epoch, unwatch).await?;
-        Some(Event::Degraded { step, error })
+        let Failure { error, output } = self.target?.watch(step, epoch, unwatch).await?;
+        let error = fold::cut(&error, MAX_ERROR_BYTES);
+        Some(Event::Degraded { step, error, output })
     }
 }
 

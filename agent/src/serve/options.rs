@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use lockstep_shared::id::{PipelineName, WorkflowName};
 
-use crate::{kubernetes::client::Access, state::StateDirectory};
+use crate::{
+    kubernetes::{client::Access, evidence::Evidence},
+    state::StateDirectory,
+};
 
 /// For how long what a finished step brought up may be unhealthy before its workflow fails.
 pub const DEGRADE_GRACE: Duration = Duration::from_secs(60);
@@ -30,6 +33,8 @@ pub struct Options {
     pub kubernetes: Access,
     /// For how long what a finished step brought up may be unhealthy before its workflow fails.
     pub degrade_grace: Duration,
+    /// What of failed pods it may tell.
+    pub evidence: Evidence,
     /// The trace that its runs belong to.
     pub traceparent: Option<String>,
     /// The build that it says it is, for people who look at a run.
@@ -71,6 +76,18 @@ pub struct AgentArgs {
         value_parser = parse_seconds
     )]
     pub degrade_grace: Duration,
+    /// What it keeps and tells.
+    #[command(flatten)]
+    pub keeping: KeepingArgs,
+}
+
+/// The flags on what an agent keeps and tells of its clusters; `lockstep dev` takes them too.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KeepingArgs {
+    /// What of failed pods goes into the log of a run, where its parties can read it: events, or
+    /// also the ends of their logs
+    #[arg(long, env = "LOCKSTEP_EVIDENCE", value_name = "WHAT", value_enum, default_value_t)]
+    pub evidence: Evidence,
 }
 
 /// Why the flags make no agent.
@@ -120,6 +137,7 @@ impl AgentArgs {
             cluster: self.cluster,
             kubernetes: self.kubernetes,
             degrade_grace: self.degrade_grace,
+            evidence: self.keeping.evidence,
             traceparent: std::env::var("TRACEPARENT").ok().filter(|text| is_traceparent(text)),
             version: VERSION.to_owned(),
         })

@@ -108,6 +108,7 @@ impl World {
             cluster: None,
             kubernetes: Access::default(),
             degrade_grace: Duration::from_millis(300),
+            evidence: Default::default(),
             traceparent: None,
             version: lockstep_agent::VERSION.to_owned(),
         }

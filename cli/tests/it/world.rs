@@ -218,6 +218,7 @@ impl World {
             cluster: None,
             kubernetes: Access::default(),
             degrade_grace: DEGRADE_GRACE,
+            evidence: Default::default(),
             traceparent: None,
             version: lockstep_agent::VERSION.to_owned(),
         };

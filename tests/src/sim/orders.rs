@@ -180,7 +180,7 @@ impl World {
             return;
         }
         let delay = self.chance.between(100, 30_000);
-        let event = Event::Degraded { step, error: "status 500".to_owned() };
+        let event = Event::Degraded { step, error: "status 500".to_owned(), output: String::new() };
         self.note_agent(index, delay, ToAgent::Event(key.clone(), Box::new(event)));
     }
 

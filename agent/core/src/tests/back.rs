@@ -121,7 +121,7 @@ fn an_own_failure_behind_the_own_arrival_at_commit_waits_for_the_verdict() {
     let mut world = World::running(plan);
     world.finish(0, 1);
     world.lines();
-    world.call(Event::Degraded { step: 0, error: "503".to_owned() });
+    world.call(Event::Degraded { step: 0, error: "503".to_owned(), output: String::new() });
     world.expect(&["send workflow.backend.4 Failed 0"]);
     world.let_pass(Span::minutes(1));
     world.expect(&[]);

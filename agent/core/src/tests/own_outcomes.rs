@@ -74,7 +74,7 @@ fn before_prepare_is_released_every_cause_breaks_all() {
 fn what_degrades_behind_the_last_step_is_too_late_and_told() {
     let mut world = ready("verify", "deploy");
     world.finish(0, 1);
-    world.call(Event::Degraded { step: 0, error: "503".into() });
+    world.call(Event::Degraded { step: 0, error: "503".into(), output: String::new() });
     world.let_pass(Span::minutes(1));
     world.coordinate();
     world.report(Report::Finalized { warnings: Vec::new() });

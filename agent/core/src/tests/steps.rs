@@ -66,7 +66,7 @@ fn a_failure_is_sent_even_while_an_arrival_is_without_an_answer() {
     world.deliver_held();
     assert_eq!(world.lines().last().unwrap(), "act Watch 0");
     assert_eq!(world.held.len(), 1, "the arrival at _commit is on its way");
-    world.call(Event::Degraded { step: 0, error: "503".to_owned() });
+    world.call(Event::Degraded { step: 0, error: "503".to_owned(), output: String::new() });
     world.expect(&["send workflow.backend.4 Failed 0"]);
 }
 
@@ -76,7 +76,7 @@ fn parity_34_what_degrades_while_it_waits_withdraws_its_workflow() {
     world.finish(0, 1);
     world.finish(1, 1);
     world.lines();
-    world.call(Event::Degraded { step: 1, error: "503".to_owned() });
+    world.call(Event::Degraded { step: 1, error: "503".to_owned(), output: String::new() });
     world.expect(&[
         "send workflow.backend.6 Failed 1",
         "send workflow.backend.7 RollingBack",
@@ -95,7 +95,7 @@ fn parity_34_what_degrades_behind_the_last_arrival_is_committed_and_told() {
     world.finish(1, 1);
     world.lines();
     // Everybody has arrived, nobody has recorded it: too late to withdraw.
-    world.call(Event::Degraded { step: 1, error: "503".to_owned() });
+    world.call(Event::Degraded { step: 1, error: "503".to_owned(), output: String::new() });
     world.expect(&["send workflow.backend.6 Failed 1"]);
     world.let_pass(Span::minutes(1));
     world.expect(&[]);
@@ -115,7 +115,7 @@ fn parity_34_what_degrades_while_it_finalizes_is_told() {
     let mut world = World::running(alone("verify"));
     world.finish(0, 1);
     world.coordinate();
-    world.call(Event::Degraded { step: 0, error: "503".to_owned() });
+    world.call(Event::Degraded { step: 0, error: "503".to_owned(), output: String::new() });
     world.report(Report::Finalized { warnings: Vec::new() });
     world.coordinate();
     let Standing::Over(Ending::Finalized { degraded: Some(what) }) = world.standing() else {
@@ -130,7 +130,7 @@ fn a_tolerated_step_is_not_watched_and_a_stranger_watch_changes_nothing() {
     world.finish(0, 1);
     assert!(!world.lines().contains(&"act Watch 0".to_owned()));
     let before = world.agent.clone();
-    world.call(Event::Degraded { step: 0, error: "503".to_owned() });
+    world.call(Event::Degraded { step: 0, error: "503".to_owned(), output: String::new() });
     assert_eq!(world.agent, before);
 }
 

@@ -241,7 +241,7 @@ fn disturb(world: &mut World, dice: &mut Dice) {
         1..=2 => world.call(Event::Lock(Lock::Held)),
         3 => {
             let step = usize::try_from(dice.roll(4)).unwrap();
-            world.call(Event::Degraded { step, error: "503".to_owned() });
+            world.call(Event::Degraded { step, error: "503".to_owned(), output: String::new() });
         }
         4 if dice.one_in(3) => {
             let (by, reason) = ("eve".to_owned(), "no".to_owned());

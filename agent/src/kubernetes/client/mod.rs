@@ -6,6 +6,7 @@
 
 mod access;
 mod discovery;
+mod log;
 mod refusal;
 mod request;
 
@@ -15,6 +16,7 @@ use tokio::sync::Mutex;
 
 pub use access::{Access, NoCluster};
 pub use discovery::Resource;
+pub use log::LogOf;
 pub use refusal::{FieldConflict, Reason, Refusal};
 pub use request::{Apply, Delete, Pass, WRITE_LIMIT};
 

@@ -2,47 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::{
-    apps::v1::{DaemonSet, Deployment, StatefulSet},
-    batch::v1::Job,
-    core::v1::{ContainerStatus, Pod},
-};
-use serde::Deserialize;
-use serde_json::Value;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
-use super::{Sight, daemon_set, deployment, kind_of, stateful_set};
+use super::{Sight, revision::new_pods};
 
 /// The digests that run for each image reference of the object's pods, those of its new revision
 /// only. More than one for a reference means that a tag was moved, or that nodes differ in
 /// platform. An image that a node built itself has the node's own id for a digest.
 pub fn images(sight: Sight<'_>) -> BTreeMap<String, BTreeSet<String>> {
     let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for pod in sight.object.map(|object| pods(object, sight)).unwrap_or_default() {
+    for pod in new_pods(sight) {
         for (image, digest) in running(&pod) {
             found.entry(image).or_default().insert(digest);
         }
     }
     found
-}
-
-fn pods(object: &Value, sight: Sight<'_>) -> Vec<Pod> {
-    let related = sight.related;
-    let pods = match kind_of(object) {
-        ("apps/v1", "Deployment") => {
-            Deployment::deserialize(object).map(|found| deployment::new_pods(&found, related))
-        }
-        ("apps/v1", "StatefulSet") => {
-            StatefulSet::deserialize(object).map(|found| stateful_set::new_pods(&found, related))
-        }
-        ("apps/v1", "DaemonSet") => {
-            DaemonSet::deserialize(object).map(|found| daemon_set::new_pods(&found, related))
-        }
-        ("batch/v1", "Job") => Job::deserialize(object)
-            .map(|found| related.pods(found.metadata.uid.as_deref().unwrap_or_default())),
-        ("v1", "Pod") => Pod::deserialize(object).map(|found| vec![found]),
-        _ => return Vec::new(),
-    };
-    pods.unwrap_or_default()
 }
 
 fn running(pod: &Pod) -> Vec<(String, String)> {

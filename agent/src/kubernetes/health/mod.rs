@@ -3,7 +3,7 @@
 //! Decides from fetched objects alone: what one look at an object says ([`judge`]), what else has
 //! to be fetched for that ([`lookups`]), and, with time, whether a step's objects are in progress,
 //! healthy, failed or settled for good ([`StepHealth`]). Also what cannot be waited for at all
-//! ([`refusal`]) and which images run ([`images`]). Deliberately knows no client, no clock and no
+//! ([`refusal`]), and which pods are new ([`new_pods`]) and run which images ([`images`]). Deliberately knows no client, no clock and no
 //! log: who fetches, how often, and what a failure means for the run is decided elsewhere.
 
 mod condition;
@@ -19,6 +19,7 @@ mod pod;
 mod pods;
 mod refuse;
 mod related;
+mod revision;
 mod stateful_set;
 mod step;
 mod watch;
@@ -34,6 +35,7 @@ pub use look::{Health, Look};
 pub use pin::{Pin, PinError};
 pub use refuse::{Refusal, refusal};
 pub use related::{Lookup, Related, RelatedKind, lookups};
+pub use revision::new_pods;
 pub use step::{StepHealth, StepVerdict};
 pub use watch::{Limits, Verdict};
 

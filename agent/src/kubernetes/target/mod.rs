@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use self::kept::Known;
 use super::{
     client::{Cluster, Refusal},
+    evidence::Evidence,
     fence::Fence,
     lease::Lease,
     pace::{Ended, Pace},
@@ -54,6 +55,7 @@ pub(crate) struct Work {
     pub(crate) lease: Lease,
     pub(crate) clock: Clock,
     pub(crate) degrade_grace: Duration,
+    pub(crate) evidence: Evidence,
 }
 
 /// What carries out the orders of one run in a cluster; clones share it.
@@ -165,7 +167,7 @@ impl ClusterTarget {
         deploy: &Deploy,
         epoch: Epoch,
         stop: &CancellationToken,
-    ) -> Option<String> {
+    ) -> Option<Failure> {
         tokio::select! {
             wrong = self.0.watch(step, deploy, epoch) => wrong,
             () = stop.cancelled() => None,

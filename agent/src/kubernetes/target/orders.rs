@@ -34,6 +34,9 @@ use crate::error_text;
 /// The pause between two looks at what is deployed.
 const WATCH: Duration = Duration::from_secs(2);
 
+/// How long what there is to see of a finished step that failed may be gathered.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
 /// For how long a request of an incarnation that was taken over may still land: the longest write.
 const LATE: Duration = Duration::from_secs(10);
 
@@ -91,7 +94,7 @@ impl Inner {
             let pin = Pin::of(&object, Timestamp(0)).map_err(|error| error_text(&error))?;
             health.pin(wanted.key.clone(), pin);
         }
-        let mut looks = Looks::new(&self.work.cluster, self.work.clock, health);
+        let mut looks = self.looking(health);
         let keys: Vec<ObjectKey> = wanted.iter().map(|wanted| wanted.key.clone()).collect();
         if deploy.wait {
             looks.until_healthy(&writer.pace, &self.progress).await?;
@@ -161,7 +164,7 @@ impl Inner {
         step: StepIndex,
         deploy: &Deploy,
         epoch: Epoch,
-    ) -> Option<String> {
+    ) -> Option<Failure> {
         if !deploy.wait {
             return None;
         }
@@ -177,13 +180,22 @@ impl Inner {
         };
         loop {
             match looks.look().await {
-                Ok(StepVerdict::Failed { why, .. }) => return Some(why),
+                Ok(StepVerdict::Failed { object, why }) => {
+                    // Until this is said, everybody may commit: better now than in full.
+                    let failed = looks.failed(object, why.clone());
+                    let failed = tokio::time::timeout(AT_ONCE, failed).await;
+                    return Some(failed.unwrap_or_else(|_| why.into()));
+                }
                 Ok(StepVerdict::Settled) => std::future::pending().await,
                 Ok(_) => {}
                 Err(refusal) => tracing::warn!(%refusal, "looking again"),
             }
             tokio::time::sleep(WATCH).await;
         }
+    }
+
+    fn looking(&self, health: StepHealth) -> Looks {
+        Looks::new(&self.work.cluster, self.work.clock, self.work.evidence, health)
     }
 
     /// What looks at a finished step: the looks that saw it finish, or new ones.
@@ -212,7 +224,7 @@ impl Inner {
             let pin = Pin::of(&live, Timestamp(0)).map_err(|error| error_text(&error))?;
             health.pin(wanted.key.clone(), pin);
         }
-        Ok(Looks::new(&self.work.cluster, self.work.clock, health))
+        Ok(self.looking(health))
     }
 
     pub(super) async fn finalize(&self, epoch: Epoch, pace: Pace) -> Result<Vec<String>, Failure> {

@@ -144,7 +144,7 @@ impl Commands {
             Ok(found) = health.wait_for(degraded) => match &*found {
                 Health::Degraded(wrong) => {
                     let grace = self.degrade_grace.as_secs_f64();
-                    Some(fold::cut(&format!("{wrong} (for longer than {grace} s)"), MAX_ERROR_BYTES))
+                    Some(format!("{wrong} (for longer than {grace} s)"))
                 }
                 Health::Right => None,
             },

@@ -14,7 +14,7 @@ use lockstep_shared::{
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::commands::Commands;
-use crate::kubernetes::target::ClusterTarget;
+use crate::kubernetes::target::{ClusterTarget, Failure};
 
 /// How much of an error goes into a record, in bytes.
 pub(super) const MAX_ERROR_BYTES: usize = 2048;
@@ -127,14 +127,13 @@ impl Target {
         step: StepIndex,
         epoch: Epoch,
         stop: CancellationToken,
-    ) -> Option<String> {
+    ) -> Option<Failure> {
         let planned = self.commands.workflow.steps.get(step)?;
         match (&planned.action, self.cluster()) {
             (Action::Deploy(deploy), Some(cluster)) => {
-                let wrong = cluster.watch(step, deploy, epoch, &stop).await?;
-                Some(fold::cut(&wrong, MAX_ERROR_BYTES))
+                cluster.watch(step, deploy, epoch, &stop).await
             }
-            _ => self.commands.watch(step, stop).await,
+            _ => self.commands.watch(step, stop).await.map(Failure::from),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use lockstep_agent::{debts::Debt, kubernetes::client::Access, state::StateDirectory};
+use lockstep_agent::{KeepingArgs, debts::Debt, kubernetes::client::Access, state::StateDirectory};
 use lockstep_bus::{Bus, Connection, DevServer};
 use lockstep_shared::id::RunId;
 
@@ -61,6 +61,8 @@ pub(crate) struct Args {
     settle: Option<Settle>,
     #[command(flatten)]
     kubernetes: Access,
+    #[command(flatten)]
+    keeping: KeepingArgs,
     /// The shape of the answer
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: CiFormat,
@@ -128,7 +130,8 @@ impl World {
     ) -> Outcome {
         let bus = connect_to(&self.connection, "dev").await?;
         let plan = &self.submission.plan;
-        let mut parts = Parts::start(&self.connection, plan, &self.places, &self.workdir);
+        let mut parts =
+            Parts::start(&self.connection, plan, &self.places, &self.workdir, &args.keeping);
         let outcome = tokio::select! {
             outcome = self.work(&bus, args, debts, signals, context) => outcome,
             failure = parts.ended() => Err(failure),

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use lockstep_agent::{DEGRADE_GRACE, Options};
+use lockstep_agent::{DEGRADE_GRACE, KeepingArgs, Options};
 use lockstep_bus::{Bus, Connection, StreamOptions, stream::StreamError};
 use lockstep_shared::{
     id::WorkflowName,
@@ -41,6 +41,7 @@ impl Parts {
         plan: &Plan,
         places: &Places,
         workdir: &Path,
+        keeping: &KeepingArgs,
     ) -> Self {
         let shutdown = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -62,6 +63,7 @@ impl Parts {
                 cluster,
                 kubernetes,
                 degrade_grace: DEGRADE_GRACE,
+                evidence: keeping.evidence,
                 traceparent: None,
                 version: lockstep_agent::VERSION.to_owned(),
             };
