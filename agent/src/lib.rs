@@ -15,8 +15,8 @@ mod undo;
 pub mod verify;
 
 pub use serve::{
-    AgentArgs, AgentError, DEGRADE_GRACE, KeepingArgs, Options, OptionsError, RunEnd, VERSION, run,
-    serve,
+    AgentArgs, AgentError, DEGRADE_GRACE, KeepingArgs, Options, OptionsError, RunEnd, UNDO_HISTORY,
+    VERSION, run, serve,
 };
 
 /// An error with all that caused it, in one line.

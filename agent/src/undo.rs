@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, watch};
 use crate::{
     error_text,
     kubernetes::undo::{Body, Head, UndoError, UndoSecrets},
-    state::{KEPT_RUNS, Mark, StateDirectory, StateError, UndoRecord},
+    state::{Mark, StateDirectory, StateError, UndoRecord},
 };
 
 /// How long bringing a record in a cluster to a mark may take: nothing else is done meanwhile.
@@ -224,7 +224,8 @@ impl UndoStore {
         }
     }
 
-    /// Brings a run's record to a mark, durably. A debt never shrinks but by being settled.
+    /// Brings a run's record to a mark, durably. A debt never shrinks but by being settled; then
+    /// the records of earlier runs that owe nothing go, but for the latest `history`.
     ///
     /// # Errors
     /// Why it is not stored, for a person.
@@ -234,9 +235,16 @@ impl UndoStore {
         workflow: &WorkflowName,
         mark: UndoMark,
         fresh: Option<Prepared>,
+        history: usize,
     ) -> Result<(), String> {
         match self {
-            Self::Disk(state) => on_disk(state.clone(), key, workflow, mark, fresh).await,
+            Self::Disk(state) => {
+                on_disk(state.clone(), key, workflow, mark, fresh).await?;
+                if mark == UndoMark::Settled {
+                    tidy_disk(state.clone(), key, workflow, history).await;
+                }
+                Ok(())
+            }
             Self::Secrets { secrets, fresh: body, noted } => {
                 let body = body.lock().await.clone();
                 let prepared_at = fresh.as_ref().map(|fresh| fresh.prepared_at);
@@ -247,7 +255,7 @@ impl UndoStore {
                 let prepared_at = prepared_at.unwrap_or(Timestamp(0));
                 noted.advance(whereabouts(secrets), key, mark, prepared_at);
                 if mark == UndoMark::Settled {
-                    tidy(secrets, key, workflow).await;
+                    tidy(secrets, key, workflow, history).await;
                 }
                 Ok(())
             }
@@ -321,12 +329,24 @@ async fn in_secrets(
 }
 
 /// Removes old records. The mark is what counts: what is left here is looked at by the next run.
-async fn tidy(secrets: &UndoSecrets, key: &RunKey, workflow: &WorkflowName) {
-    let pruned = secrets.prune(&key.pipeline, workflow, KEPT_RUNS);
+async fn tidy(secrets: &UndoSecrets, key: &RunKey, workflow: &WorkflowName, history: usize) {
+    let pruned = secrets.prune(&key.pipeline, workflow, history);
     match tokio::time::timeout(SAVE_LIMIT, pruned).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "old undo records cannot be removed"),
         Err(_) => tracing::warn!("old undo records cannot be removed in time"),
+    }
+}
+
+/// The same for those on disk.
+async fn tidy_disk(state: StateDirectory, key: &RunKey, workflow: &WorkflowName, history: usize) {
+    let (key, workflow) = (key.clone(), workflow.clone());
+    let work = move || state.prune_undo(&key.pipeline, &workflow, history);
+    let pruned = tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    if let Err(error) = pruned {
+        tracing::warn!(error = error_text(&error), "old undo records cannot be removed");
     }
 }
 
@@ -351,7 +371,7 @@ async fn on_disk(
         });
         let known = state.undo(&key, &workflow)?;
         match advanced(known, fresh, mark) {
-            Ok(Some(record)) => store(&state, &record).map(Ok),
+            Ok(Some(record)) => state.save_undo(&record).map(Ok),
             Ok(None) => Ok(Ok(())),
             Err(missing) => Ok(Err(missing)),
         }
@@ -360,14 +380,6 @@ async fn on_disk(
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     stored.unwrap_or_else(|error| Err(error_text(&error)))
-}
-
-fn store(state: &StateDirectory, record: &UndoRecord) -> Result<(), StateError> {
-    state.save_undo(record)?;
-    if record.mark == Mark::Settled {
-        state.prune_undo(&record.key.pipeline, &record.workflow)?;
-    }
-    Ok(())
 }
 
 /// The record as it is to be stored; nothing if it stands there already.

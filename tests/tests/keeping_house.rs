@@ -424,6 +424,28 @@ async fn what_is_destroyed_in_one_namespace_is_still_known_in_another() -> Resul
     Ok(())
 }
 
+#[tokio::test]
+async fn as_many_undo_records_of_settled_runs_are_kept_as_was_said() -> Result<()> {
+    let house = House::open().await?;
+    let kubeconfig = house.cluster.kubeconfig();
+    let flags = ["--undo-history", "2", "--kube-namespace", &house.namespace];
+    let _agent = house.agent_with("agent", kubeconfig, &flags).await?;
+    for (run, tag) in [("r1", "1"), ("r2", "2"), ("r3", "3"), ("r4", "4")] {
+        house.bring(tag, false)?;
+        house.lockstep(&["run", "pipeline.yaml", "--run-id", run], 0).await?;
+    }
+    // An agent settles its record after it has read that the run is closed.
+    until("only the latest are kept", SOON, || async {
+        let kept = house.kept(&house.namespace).await.map_err(|error| error.to_string())?;
+        let of = |run: &str| {
+            kept.iter().any(|name| name.starts_with(&format!("lockstep.house.backend.{run}")))
+        };
+        let found = ["r1", "r2", "r3", "r4"].map(of);
+        if found == [false, false, true, true] { Ok(()) } else { Err(format!("{kept:?}")) }
+    })
+    .await
+}
+
 /// What is in the log of a run that brought pods which crash, for this agent and these flags.
 async fn evidence(house: &House, kubeconfig: &Path, flags: &[&str]) -> Result<String> {
     let flags = [flags, &["--kube-namespace", &house.namespace]].concat();

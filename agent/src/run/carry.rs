@@ -18,7 +18,8 @@ impl RunLoop {
         }
         for mark in save {
             let (key, workflow) = (&self.key, &self.post.workflow);
-            let saved = self.undo.advance(key, workflow, mark, self.prepared()).await;
+            let history = self.post.options.undo_history;
+            let saved = self.undo.advance(key, workflow, mark, self.prepared(), history).await;
             if let Err(error) = saved {
                 // Nothing may follow what is not safe.
                 tracing::error!(run = %self.key.run, workflow = %self.post.workflow, error);

@@ -19,7 +19,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use end::RunEnd;
-pub use options::{AgentArgs, DEGRADE_GRACE, KeepingArgs, Options, OptionsError, VERSION};
+pub use options::{
+    AgentArgs, DEGRADE_GRACE, KeepingArgs, Options, OptionsError, UNDO_HISTORY, VERSION,
+};
 
 use self::worker::Worker;
 use crate::{

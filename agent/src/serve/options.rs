@@ -12,6 +12,12 @@ use crate::{
 /// For how long what a finished step brought up may be unhealthy before its workflow fails.
 pub const DEGRADE_GRACE: Duration = Duration::from_secs(60);
 
+/// Of how many settled runs the undo records are kept, if nobody says otherwise.
+pub const UNDO_HISTORY: usize = 3;
+
+/// The most that may be asked for: each is a Secret or more in the cluster.
+const MAX_HISTORY: usize = 100;
+
 /// What an agent is, whatever it takes part in.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -35,6 +41,8 @@ pub struct Options {
     pub degrade_grace: Duration,
     /// What of failed pods it may tell.
     pub evidence: Evidence,
+    /// Of how many settled runs the undo records are kept.
+    pub undo_history: usize,
     /// The trace that its runs belong to.
     pub traceparent: Option<String>,
     /// The build that it says it is, for people who look at a run.
@@ -81,13 +89,23 @@ pub struct AgentArgs {
     pub keeping: KeepingArgs,
 }
 
-/// The flags on what an agent keeps and tells of its clusters; `lockstep dev` takes them too.
+/// The flags on what an agent keeps and tells; `lockstep dev` takes them too.
 #[derive(Debug, Clone, clap::Args)]
 pub struct KeepingArgs {
     /// What of failed pods goes into the log of a run, where its parties can read it: events, or
     /// also the ends of their logs
     #[arg(long, env = "LOCKSTEP_EVIDENCE", value_name = "WHAT", value_enum, default_value_t)]
     pub evidence: Evidence,
+    /// Of how many runs that owe nothing the undo records are kept, for people who look into what
+    /// happened; those of others are always kept
+    #[arg(
+        long,
+        env = "LOCKSTEP_UNDO_HISTORY",
+        value_name = "N",
+        default_value_t = UNDO_HISTORY,
+        value_parser = parse_history
+    )]
+    pub undo_history: usize,
 }
 
 /// Why the flags make no agent.
@@ -138,10 +156,16 @@ impl AgentArgs {
             kubernetes: self.kubernetes,
             degrade_grace: self.degrade_grace,
             evidence: self.keeping.evidence,
+            undo_history: self.keeping.undo_history,
             traceparent: std::env::var("TRACEPARENT").ok().filter(|text| is_traceparent(text)),
             version: VERSION.to_owned(),
         })
     }
+}
+
+fn parse_history(text: &str) -> Result<usize, String> {
+    let wanted = text.parse().ok().filter(|wanted| (1..=MAX_HISTORY).contains(wanted));
+    wanted.ok_or_else(|| format!("it has to be a number from 1 to {MAX_HISTORY}"))
 }
 
 fn parse_seconds(text: &str) -> Result<Duration, String> {
@@ -171,5 +195,13 @@ mod tests {
         assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
         assert!(parse_seconds("-1").is_err());
         assert!(parse_seconds("soon").is_err());
+    }
+
+    #[test]
+    fn a_history_of_nothing_or_of_everything_is_refused() {
+        assert_eq!(parse_history("1"), Ok(1));
+        assert!(parse_history("0").is_err(), "the last run's is looked at while it ends");
+        assert!(parse_history("101").unwrap_err().contains("from 1 to 100"));
+        assert!(parse_history("-1").is_err());
     }
 }

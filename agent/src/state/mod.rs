@@ -22,7 +22,7 @@ pub use error::StateError;
 pub use group::GroupRecord;
 pub use homes::Home;
 pub use lock::{Lock, LockAttempt};
-pub use undo::{KEPT_RUNS, Mark, UndoRecord};
+pub use undo::{Mark, UndoRecord};
 
 use lockstep_shared::id::{PipelineName, WorkflowName};
 

@@ -17,9 +17,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{StateDirectory, StateError, atomic};
 
-/// Of how many settled runs the records are kept, for people who look into what happened.
-pub const KEPT_RUNS: usize = 3;
-
 /// The format that this build writes.
 const FORMAT: u32 = 1;
 
@@ -125,7 +122,7 @@ impl StateDirectory {
         Ok(records)
     }
 
-    /// Removes the records of all but the latest [`KEPT_RUNS`] runs that owe nothing.
+    /// Removes the records of all but the latest `kept` runs that owe nothing.
     ///
     /// # Errors
     /// [`StateError`] if a record cannot be read or removed.
@@ -133,11 +130,12 @@ impl StateDirectory {
         &self,
         pipeline: &PipelineName,
         workflow: &WorkflowName,
+        kept: usize,
     ) -> Result<(), StateError> {
         let folder = self.undo_folder(pipeline, workflow);
         let mut settled = self.undo_records(pipeline, workflow)?;
         settled.retain(|record| record.mark == Mark::Settled);
-        let surplus = settled.len().saturating_sub(KEPT_RUNS);
+        let surplus = settled.len().saturating_sub(kept);
         for record in &settled[..surplus] {
             atomic::forget(&undo_path(&folder, &record.key.run))?;
         }
@@ -210,7 +208,7 @@ mod tests {
             state.save_undo(&record).unwrap();
         }
         let (pipeline, workflow) = ("shop".parse().unwrap(), "backend".parse().unwrap());
-        state.prune_undo(&pipeline, &workflow).unwrap();
+        state.prune_undo(&pipeline, &workflow, 3).unwrap();
         let left = state.undo_records(&pipeline, &workflow).unwrap();
         let left: Vec<&str> = left.iter().map(|record| record.key.run.as_str()).collect();
         assert_eq!(left, ["r1", "r4", "r5", "r6"]);

@@ -109,6 +109,7 @@ impl World {
             kubernetes: Access::default(),
             degrade_grace: Duration::from_millis(300),
             evidence: Default::default(),
+            undo_history: lockstep_agent::UNDO_HISTORY,
             traceparent: None,
             version: lockstep_agent::VERSION.to_owned(),
         }

@@ -219,6 +219,7 @@ impl World {
             kubernetes: Access::default(),
             degrade_grace: DEGRADE_GRACE,
             evidence: Default::default(),
+            undo_history: lockstep_agent::UNDO_HISTORY,
             traceparent: None,
             version: lockstep_agent::VERSION.to_owned(),
         };

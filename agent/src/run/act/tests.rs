@@ -52,6 +52,8 @@ async fn post(server: &DevServer, folder: &Path) -> Post {
         cluster: None,
         kubernetes: Access::default(),
         degrade_grace: A_WHILE,
+        evidence: Default::default(),
+        undo_history: crate::UNDO_HISTORY,
         traceparent: None,
         version: crate::VERSION.to_owned(),
     };

@@ -64,6 +64,7 @@ impl Parts {
                 kubernetes,
                 degrade_grace: DEGRADE_GRACE,
                 evidence: keeping.evidence,
+                undo_history: keeping.undo_history,
                 traceparent: None,
                 version: lockstep_agent::VERSION.to_owned(),
             };
