@@ -77,6 +77,7 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
     }
     let code = status.get("code").and_then(Value::as_u64).unwrap_or_default();
     Outcome::Impossible(match code {
+        _ if is_denied(words) => Impossible::Refused(words.to_owned()),
         404 if is_about(status, "namespaces") => {
             let name = status.pointer("/details/name").and_then(Value::as_str);
             Impossible::NoNamespace(name.or(key.namespace.as_deref()).unwrap_or("").to_owned())
@@ -103,6 +104,12 @@ pub(super) fn judge_forced(
         )),
         other => other,
     }
+}
+
+/// Whether a webhook or a policy refuses it. Those choose their codes themselves; without one, the
+/// server says that the request is wrong.
+fn is_denied(words: &str) -> bool {
+    words.contains("denied the request") || words.contains("denied request")
 }
 
 fn is_about(status: &Value, resource: &str) -> bool {

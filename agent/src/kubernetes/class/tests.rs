@@ -191,6 +191,21 @@ fn a_webhook_without_dry_runs_makes_an_object_unplanned() {
     assert!(matches!(outcome, Outcome::Unplanned(_)), "{outcome:?}");
 }
 
+/// Seen: a webhook that gives no code is answered for with 400, a policy with 422.
+#[test]
+fn what_a_webhook_or_a_policy_denies_is_refused_whichever_code_it_has() {
+    for (code, words) in [
+        (400, r#"admission webhook "a.b.c" denied the request: not signed"#),
+        (403, r#"admission webhook "a.b.c" denied the request: not signed"#),
+        (422, "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: it is immutable"),
+    ] {
+        let (before, status) = (deployment("web:1", image()), refusal(code, words));
+        let refused = Outcome::Impossible(Impossible::Refused(words.to_owned()));
+        assert_eq!(judged(Some(&before), Answer::Refusal(&status)), refused);
+        assert_eq!(judged(Some(&before), Answer::ForcedRefusal(&status)), refused);
+    }
+}
+
 #[test]
 fn a_missing_namespace_is_named_with_the_command_that_makes_it() {
     let mut status = refusal(404, r#"namespaces "shop" not found"#);
