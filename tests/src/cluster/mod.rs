@@ -53,6 +53,7 @@ pub struct Cluster {
 }
 
 static SHARED: OnceCell<Cluster> = OnceCell::const_new();
+static LOCAL: OnceCell<Cluster> = OnceCell::const_new();
 
 impl Cluster {
     /// The cluster that all tests of this process share, each in namespaces of its own; started
@@ -62,6 +63,18 @@ impl Cluster {
     /// If it cannot be started.
     pub async fn shared() -> Result<&'static Self> {
         SHARED.get_or_try_init(Self::start).await
+    }
+
+    /// The same for tests whose API server has to reach this machine: the shared one, unless that
+    /// was there before.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub async fn local() -> Result<&'static Self> {
+        match existing::wanted()? {
+            Some(_) => LOCAL.get_or_try_init(Self::private).await,
+            None => Self::shared().await,
+        }
     }
 
     /// The address of its API server.

@@ -1,6 +1,7 @@
 //! A pipeline on a real control plane: coordinator, agents and `lockstep` as real programs, the
 //! workflows in namespaces of the test's own, and every object before and after.
 
+mod gate;
 mod objects;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-pub use self::objects::{Objects, comparable};
+pub use self::{
+    gate::TESTER,
+    objects::{Objects, comparable},
+};
 use crate::{
     cluster::Cluster,
     world::{Process, SOON, World},
@@ -29,8 +33,9 @@ pub struct Stage {
     pub cluster: &'static Cluster,
     /// The message bus and the programs.
     pub world: World,
+    /// The only coordinator.
+    pub coordinator: Process,
     folder: PathBuf,
-    _coordinator: Process,
 }
 
 /// What a command said and how it ended.
@@ -81,8 +86,8 @@ impl Stage {
         let world = World::new().await?;
         let folder = world.folder().join("site");
         fs::create_dir_all(&folder)?;
-        let _coordinator = world.ready_coordinator("coordinator").await?;
-        Ok(Self { cluster, world, folder, _coordinator })
+        let coordinator = world.ready_coordinator("coordinator").await?;
+        Ok(Self { cluster, world, coordinator, folder })
     }
 
     /// Where the pipeline and its manifests are.
@@ -141,6 +146,14 @@ impl Stage {
         self.lockstep(&[&["run", FILE], more].concat()).await
     }
 
+    /// Runs the pipeline to its end, as a run of this id.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn run_as(&self, run: &str) -> Result<Played> {
+        self.run(&["--run-id", run]).await
+    }
+
     /// Runs any verb in the stage's folder.
     ///
     /// # Errors
@@ -157,6 +170,20 @@ impl Stage {
     /// # Errors
     /// If it does not within a minute.
     pub async fn steady(&self, namespace: &str, name: &str, image: &str) -> Result<()> {
+        self.steady_in(self.cluster, namespace, name, image).await
+    }
+
+    /// The same, in a cluster of its own.
+    ///
+    /// # Errors
+    /// If it does not within a minute.
+    pub async fn steady_in(
+        &self,
+        cluster: &Cluster,
+        namespace: &str,
+        name: &str,
+        image: &str,
+    ) -> Result<()> {
         let is_so = |seen: &Value| {
             let (status, wanted) = (&seen["status"], &seen["spec"]["replicas"]);
             let whole = ["replicas", "updatedReplicas", "availableReplicas"];
@@ -165,6 +192,6 @@ impl Stage {
                 && whole.iter().all(|count| status[count] == *wanted);
             steady.then_some(())
         };
-        self.cluster.sees("is steady", &["deployment", name, "-n", namespace], is_so).await
+        cluster.sees("is steady", &["deployment", name, "-n", namespace], is_so).await
     }
 }

@@ -97,6 +97,34 @@ impl Objects {
         self
     }
 
+    /// As they would be in any namespace: without what tells this one from its twin, in which the
+    /// same was done.
+    ///
+    /// # Errors
+    /// If an object is no JSON any more without the namespace's name.
+    pub fn of_a_twin(&self, namespace: &str) -> Result<Self> {
+        let mut all = BTreeMap::new();
+        for (name, object) in &self.0 {
+            // What helm keeps for itself is compressed.
+            if object["type"] != "helm.sh/release.v1" {
+                let name = name.replace(namespace, "TWIN");
+                let mut object: Value =
+                    serde_json::from_str(&object.to_string().replace(namespace, "TWIN"))?;
+                for (part, field) in [
+                    ("metadata", "uid"),
+                    ("metadata", "creationTimestamp"),
+                    ("spec", "clusterIP"),
+                    ("spec", "clusterIPs"),
+                ] {
+                    let part = object.get_mut(part).and_then(Value::as_object_mut);
+                    part.and_then(|part| part.remove(field));
+                }
+                all.insert(name, object);
+            }
+        }
+        Ok(Self(all))
+    }
+
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
