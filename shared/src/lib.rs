@@ -13,6 +13,7 @@ pub mod id;
 pub mod manifest;
 pub mod pipeline;
 pub mod plan;
+mod raw_yaml;
 pub mod record;
 mod resolve;
 pub mod schema;

@@ -32,6 +32,12 @@ pub(super) fn float(number: f64, spelt: &str) -> Option<Value> {
     digits.then(|| Value::String(spelt.to_owned()))
 }
 
+/// A whole number of more than 64 bits: to go-yaml a float if it is a decimal one, else a text.
+pub(super) fn huge(spelt: &str) -> Value {
+    let number = spelt.parse().ok().and_then(|number| float(number, spelt));
+    number.unwrap_or_else(|| Value::String(spelt.to_owned()))
+}
+
 /// On its way through JSON a whole float becomes a whole number: 1.0 is 1.
 fn finite(number: f64) -> Value {
     let whole = number.fract() == 0.0 && number.abs() < WHOLE_BELOW;

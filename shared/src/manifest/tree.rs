@@ -4,13 +4,10 @@
 //! What those two steps do to plain values, keys and numbers is done here the same way; JSON is
 //! read as the YAML that it is.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Number, Value};
+use serde::Deserialize;
+use serde_json::Value;
 use serde_saphyr::{
     DuplicateKeyPolicy, Error, MergeKeyPolicy, Spanned, options::NonFiniteFloatPolicy,
 };
@@ -20,6 +17,7 @@ use crate::{
     diagnostics::{Findings, Place},
     error_code::Code,
     pipeline::yaml::{place_of, refuse, trimmed},
+    raw_yaml::Raw,
 };
 
 /// The deepest nesting, which a small stack has to bear; a pod template in the schema of a custom
@@ -105,7 +103,7 @@ pub(super) fn documents(text: &str, findings: &mut Findings) -> Vec<Node> {
             max_events: 4 * MAX_NODES,
         },
     };
-    let read: Result<Vec<Spanned<Raw>>, Error> =
+    let read: Result<Vec<Spanned<Raw<Key>>>, Error> =
         serde_saphyr::from_multiple_with_options(text, options);
     match read {
         Ok(documents) => {
@@ -118,82 +116,12 @@ pub(super) fn documents(text: &str, findings: &mut Findings) -> Vec<Node> {
     }
 }
 
-/// A value as the YAML reader hands it over.
-enum Raw {
-    Null,
-    Bool(bool),
-    Whole(Number),
-    Float(f64),
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
-}
+/// A key as the YAML reader hands it over: any value.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key(Raw<Key>);
 
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
-        Ok(Raw::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
-        Ok(Raw::Whole(value.into()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
-        Ok(Raw::Whole(value.into()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
-        Ok(Raw::Float(value))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Raw, E> {
-        Ok(Raw::Text(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Raw::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Raw::Map(map))
-    }
-}
-
-fn convert(raw: Spanned<Raw>, text: &str, findings: &mut Findings) -> Node {
+fn convert(raw: Spanned<Raw<Key>>, text: &str, findings: &mut Findings) -> Node {
     let place = place_of(&raw.defined, text);
     let spelt = || text.get(place.range()).unwrap_or_default();
     let plain = |value| Node { place: trimmed(place, text), kind: NodeKind::Plain(value) };
@@ -201,6 +129,7 @@ fn convert(raw: Spanned<Raw>, text: &str, findings: &mut Findings) -> Node {
         Raw::Null => plain(Value::Null),
         Raw::Bool(value) => plain(scalar::boolean(value, spelt())),
         Raw::Whole(number) => plain(Value::Number(number)),
+        Raw::Huge => plain(scalar::huge(spelt())),
         Raw::Float(number) => match scalar::float(number, spelt()) {
             Some(value) => plain(value),
             None => {
@@ -222,7 +151,7 @@ fn convert(raw: Spanned<Raw>, text: &str, findings: &mut Findings) -> Node {
 }
 
 fn map(
-    entries: Vec<(Spanned<Raw>, Spanned<Raw>)>,
+    entries: Vec<(Spanned<Key>, Spanned<Raw<Key>>)>,
     outer: Place,
     text: &str,
     findings: &mut Findings,
@@ -259,12 +188,13 @@ fn map(
 }
 
 /// A key as JSON has it: always a text.
-fn key_of(key: Spanned<Raw>, text: &str) -> Option<String> {
+fn key_of(key: Spanned<Key>, text: &str) -> Option<String> {
     let spelt = text.get(place_of(&key.defined, text).range()).unwrap_or_default();
-    let value = match key.value {
+    let value = match key.value.0 {
         Raw::Null | Raw::List(_) | Raw::Map(_) => return None,
         Raw::Bool(value) => scalar::boolean(value, spelt),
         Raw::Whole(number) => Value::Number(number),
+        Raw::Huge => scalar::huge(spelt),
         Raw::Float(number) => scalar::float(number, spelt)?,
         Raw::Text(value) => scalar::text(value, spelt),
     };

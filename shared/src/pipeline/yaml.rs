@@ -3,18 +3,15 @@
 //! Bounds what a small file can expand to, keeps places, and says of a text that is not YAML what
 //! people most often did wrong.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
 use serde_saphyr::{DuplicateKeyPolicy, Error, Location, Spanned};
 
 use super::tree::{Form, Node, NodeKind, Scalar};
 use crate::{
     diagnostics::{At, Findings, Place},
     error_code::Code,
+    raw_yaml::Raw,
 };
 
 /// The largest file that is read: a plan of 768 KiB never needs as much.
@@ -41,7 +38,7 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
         with_snippet: false,
         budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, flow_nesting_limit: MAX_DEPTH },
     };
-    match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
+    match serde_saphyr::from_str_with_options::<Spanned<Raw<String>>>(text, options) {
         Ok(Spanned { value: Raw::Null, .. }) => {
             findings
                 .report(Code::EmptyFile, "the file holds no pipeline")
@@ -56,92 +53,12 @@ pub(crate) fn read(text: &str, findings: &mut Findings) -> Option<Node> {
     }
 }
 
-/// A value as the YAML reader hands it over; numbers and booleans are spelt in the source.
-enum Raw {
-    Null,
-    Bare,
-    Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RawVisitor)
-    }
-}
-
-struct RawVisitor;
-
-impl<'de> Visitor<'de> for RawVisitor {
-    type Value = Raw;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_none<E>(self) -> Result<Raw, E> {
-        Ok(Raw::Null)
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Raw, E> {
-        Ok(Raw::Bare)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
-        Ok(Raw::Bare)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
-        Ok(Raw::Bare)
-    }
-
-    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
-        Ok(Raw::Bare)
-    }
-
-    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
-        Ok(Raw::Bare)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
-        Ok(Raw::Bare)
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
-        Ok(Raw::Text(text.to_owned()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Raw, E> {
-        Ok(Raw::Text(text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Raw, A::Error> {
-        let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
-            list.push(item);
-        }
-        Ok(Raw::List(list))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Raw, A::Error> {
-        let mut map = Vec::new();
-        while let Some(entry) = entries.next_entry()? {
-            map.push(entry);
-        }
-        Ok(Raw::Map(map))
-    }
-}
-
-fn convert(raw: Spanned<Raw>, text: &str, findings: &mut Findings) -> Node {
+fn convert(raw: Spanned<Raw<String>>, text: &str, findings: &mut Findings) -> Node {
     let mut place = place_of(&raw.defined, text);
     let kind = match raw.value {
         Raw::Null => NodeKind::Null,
-        Raw::Bare => {
+        // Numbers and booleans are taken as they are spelt.
+        Raw::Bool(_) | Raw::Whole(_) | Raw::Huge | Raw::Float(_) => {
             let spelt = text.get(place.range()).unwrap_or_default().trim_end().to_owned();
             NodeKind::Scalar(Scalar { text: spelt, form: Form::Bare })
         }
@@ -163,7 +80,7 @@ fn convert(raw: Spanned<Raw>, text: &str, findings: &mut Findings) -> Node {
 }
 
 fn unique(
-    entries: Vec<(Spanned<String>, Spanned<Raw>)>,
+    entries: Vec<(Spanned<String>, Spanned<Raw<String>>)>,
     text: &str,
     findings: &mut Findings,
 ) -> Vec<(At<String>, Node)> {
