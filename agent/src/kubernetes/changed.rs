@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::{
-    adopt::Adopt,
+    adopt::{Adopt, is_scaled, replicas},
     fields::{Entry, FieldSet, FieldsError, Path, compare, entries, owned, shape},
     object::{RUN_ANNOTATION, RunMark, uid},
 };
@@ -88,13 +88,17 @@ pub fn since(
     if changed.is_empty() {
         return Ok(Since::Same);
     }
-    let where_we_write = match planned {
+    let mut where_we_write = match planned {
         Some(planned) => {
             let written = written(before, planned, adopt)?;
             changed.filter(|path| meets(&written, path))
         }
         None => changed,
     };
+    // What was scaled is not written (rule 6), though it was to be when nobody had scaled it yet.
+    if is_scaled(now, &[])? {
+        where_we_write = where_we_write.without(&replicas());
+    }
     Ok(match where_we_write.is_empty() {
         true => Since::Elsewhere,
         false => Since::Otherwise(Changed::Fields(where_we_write.paths())),
@@ -194,6 +198,20 @@ mod tests {
         let found =
             since(Some(&before), Some(&now), Some(&planned()), &Adopt::default(), &run()).unwrap();
         assert!(matches!(found, Since::Otherwise(Changed::Fields(_))), "{found:?}");
+    }
+
+    #[test]
+    fn who_has_scaled_it_since_has_changed_it_elsewhere() {
+        let before = deployment("web:1", json!({"f:spec": {"f:replicas": {}}}));
+        let mut now = before.clone();
+        now["spec"]["replicas"] = json!(5);
+        now["metadata"]["managedFields"] = json!([
+            {"manager": "kubectl", "operation": "Update", "apiVersion": "apps/v1",
+             "subresource": "scale", "fieldsType": "FieldsV1",
+             "fieldsV1": {"f:spec": {"f:replicas": {}}}}]);
+        let found =
+            since(Some(&before), Some(&now), Some(&planned()), &Adopt::default(), &run()).unwrap();
+        assert_eq!(found, Since::Elsewhere);
     }
 
     #[test]

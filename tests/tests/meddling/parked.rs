@@ -1,6 +1,6 @@
 //! While a run is held after its deployment: what breaks it, what does not, and what others wrote.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use lockstep_tests::{
     cluster::{BEHAVE, Cluster},
     stage::{FILE, Objects, Played, Seat, Stage},
@@ -229,61 +229,4 @@ async fn an_object_that_another_deletes_meanwhile_fails_the_run_and_is_not_broug
     let config = format!("{}: ConfigMap web", service.namespace);
     assert_eq!(service.objects().await?.get(&config), None);
     Ok(())
-}
-
-/// An autoscaler of the service. There are no metrics here: it sees to the least number only.
-fn autoscaler(least: u32) -> String {
-    json!({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler",
-        "metadata": { "name": "web" },
-        "spec": {
-            "scaleTargetRef": { "apiVersion": "apps/v1", "kind": "Deployment", "name": "web" },
-            "minReplicas": least, "maxReplicas": 5,
-        },
-    })
-    .to_string()
-}
-
-#[tokio::test]
-async fn an_autoscaler_that_scales_and_pods_that_are_drained_meanwhile_abort_nothing() -> Result<()>
-{
-    let (service, _agent) = Service::open().await?;
-    service.apply(&autoscaler(2)).await?;
-    let cluster = service.stage.cluster;
-    let node = format!("drained-{}", service.namespace);
-    cluster.add_node(&node).await?;
-    let web = ["deployment", "web", "-n", &service.namespace];
-    let has = |replicas: u32| {
-        move |seen: &Value| {
-            let status = &seen["status"];
-            let all =
-                [&seen["spec"]["replicas"], &status["replicas"], &status["availableReplicas"]];
-            all.iter().all(|count| **count == replicas).then_some(())
-        }
-    };
-    let scale_to = async |replicas: u32| {
-        service.apply(&autoscaler(replicas)).await?;
-        cluster.sees("is scaled", &web, has(replicas)).await
-    };
-    let meddle = async {
-        scale_to(3).await?;
-        service.kubectl("delete pods -l app=web --wait=false").await?;
-        let drain = ["drain", &node, "--pod-selector", "app=web", "--force", "--timeout=60s"];
-        cluster.kubectl(&drain).await?;
-        cluster.sees("is whole again", &web, has(3)).await
-    };
-    let before = service.objects().await?;
-    service.play("scaled", nothing(), meddle, Tester::Refuses).await?.expect(4)?;
-    let image = service.object("deployment").await?;
-    let image = image.pointer("/spec/template/spec/containers/0/image").context("an image")?;
-    assert_eq!(image, "shop/web:1");
-    cluster.sees("the number is the autoscaler's", &web, has(3)).await?;
-    // But for the number, and the person who had said it, everything is what it was.
-    let config = format!("{}: ConfigMap web", service.namespace);
-    assert_eq!(service.objects().await?.get(&config), before.get(&config));
-
-    service.play("again", nothing(), scale_to(4), Tester::Lets).await?.expect(0)?;
-    cluster.sees("the number is the autoscaler's", &web, has(4)).await?;
-    service.steady("2").await?;
-    cluster.kubectl(&["delete", "node", &node]).await.map(drop)
 }

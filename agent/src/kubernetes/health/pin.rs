@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{condition::timestamp, look::Look};
 use crate::kubernetes::{
+    adopt::{is_scaled, replicas},
     fields::{Entry, FieldSet, FieldsError, Path, entries},
     object,
 };
@@ -104,7 +105,12 @@ impl Pin {
             .iter()
             .filter(|entry| entry.is_ours())
             .for_each(|entry| owned.extend(&entry.fields));
-        match self.owned.difference(&owned).paths().first() {
+        let mut lost = self.owned.difference(&owned);
+        // Who scales says how many there are, and takes nothing from us by that (rule 21).
+        if is_scaled(object, &[]).unwrap_or_default() {
+            lost = lost.without(&replicas());
+        }
+        match lost.paths().first() {
             None => Standing::Ours,
             Some(path) => Standing::Lost(changed_by(path, &entries)),
         }
@@ -130,4 +136,35 @@ fn changed_by(path: &Path, entries: &[Entry]) -> String {
 /// The resourceVersion as a number that grows with every change.
 fn version(object: &Value) -> Option<u128> {
     object::resource_version(object)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// An object whose replicas are owned by this manager, which wrote through this subresource.
+    fn replicas_of(manager: &str, subresource: &str) -> Value {
+        let mut entry = json!({
+            "manager": manager, "operation": "Update", "apiVersion": "apps/v1",
+            "fieldsType": "FieldsV1", "fieldsV1": { "f:spec": { "f:replicas": {} } },
+        });
+        if !subresource.is_empty() {
+            entry["subresource"] = subresource.into();
+        }
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": { "name": "web", "uid": "u", "managedFields": [entry] },
+            "spec": { "replicas": 3 },
+        })
+    }
+
+    #[test]
+    fn who_scales_takes_nothing_from_us_and_who_edits_the_number_does() {
+        let pin = Pin::of(&replicas_of("lockstep", ""), Timestamp(0)).unwrap();
+        assert_eq!(pin.standing(&replicas_of("kubectl", "scale")), Standing::Ours);
+        let edited = pin.standing(&replicas_of("kubectl-edit", ""));
+        assert!(matches!(edited, Standing::Lost(_)), "{edited:?}");
+    }
 }
