@@ -6,6 +6,8 @@
 
 mod admission;
 mod before_the_write;
+mod bookkeeping;
+mod habits;
 mod owners;
 mod parked;
 mod stale_status;
