@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{
     fields::{
-        Entry, FieldSet, FieldsError, Operation, Path, compare, entries, exists, owned, shape,
+        Element, Entry, FieldSet, FieldsError, Operation, Path, compare, entries, exists, owned,
+        shape,
     },
     object::{MANAGER, annotation, label, resource_version},
 };
@@ -112,7 +113,19 @@ pub fn dropped(before: &Value, planned: &Value, adopt: &Adopt) -> Result<FieldSe
     let kept = owned(before, &all, |entry| !entry.is_ours() && !adopt.takes(entry));
     let kept = kept.union(&owned(planned, &entries(planned)?, Entry::is_applied_by_us));
     let is_value = |path: &Path| !adopted.has_below(path) && !kept.has_below(path);
-    Ok(adopted.difference(&kept).filter(is_value))
+    let goes = |path: &Path| is_value(path) && !names_an_item_of(&kept, path);
+    Ok(adopted.difference(&kept).filter(goes))
+}
+
+/// Whether a field is part of what names a list item, and the item is in the set: a port keeps its
+/// protocol, said or not.
+fn names_an_item_of(set: &FieldSet, path: &Path) -> bool {
+    let Some((last, way)) = path.elements().split_last() else { return false };
+    let is_key = match (way.last(), last.name()) {
+        (Some(Element::Key(key)), Some(name)) => key.contains_key(name),
+        _ => false,
+    };
+    is_key && set.contains(&Path::from(way.to_vec()))
 }
 
 /// The path that an autoscaler writes.
@@ -127,19 +140,20 @@ pub fn replicas() -> Path {
 /// # Errors
 /// [`FieldsError`] if its owners cannot be read.
 pub fn is_scaled(object: &Value, autoscalers: &[&Value]) -> Result<bool, FieldsError> {
-    let is_target = |autoscaler: &&Value| {
-        let reference = autoscaler.pointer("/spec/scaleTargetRef");
-        let same = |name: &str, own: Option<&Value>| reference.and_then(|r| r.get(name)) == own;
-        let namespace = |object: &'_ Value| object.pointer("/metadata/namespace").cloned();
-        same("kind", object.get("kind"))
-            && same("name", object.pointer("/metadata/name"))
-            && namespace(autoscaler) == namespace(object)
-            && reference.and_then(group) == group(object)
-    };
-    let scaled = |entry: &Entry| {
-        entry.subresource.as_deref() == Some("scale") && entry.fields.contains(&replicas())
-    };
+    let scaled = |entry: &Entry| entry.is_scale() && entry.fields.contains(&replicas());
+    let is_target = |autoscaler: &&Value| targets(autoscaler, object);
     Ok(autoscalers.iter().any(is_target) || entries(object)?.iter().any(scaled))
+}
+
+/// Whether an autoscaler decides how many replicas an object has.
+pub fn targets(autoscaler: &Value, object: &Value) -> bool {
+    let reference = autoscaler.pointer("/spec/scaleTargetRef");
+    let same = |name: &str, own: Option<&Value>| reference.and_then(|r| r.get(name)) == own;
+    let namespace = |object: &'_ Value| object.pointer("/metadata/namespace").cloned();
+    same("kind", object.get("kind"))
+        && same("name", object.pointer("/metadata/name"))
+        && namespace(autoscaler) == namespace(object)
+        && reference.and_then(group) == group(object)
 }
 
 fn group(value: &Value) -> Option<String> {

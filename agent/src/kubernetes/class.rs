@@ -14,7 +14,8 @@ use serde_json::Value;
 use super::{
     adopt::Adopt,
     fields::{
-        Element, Entry, FieldSet, FieldsError, Literal, Path, compare, entries, exists, get, shape,
+        Element, Entry, FieldSet, FieldsError, Literal, Path, compare, entries, exists, get,
+        remove, shape,
     },
     object::{OWNER_LABEL, ObjectKey, RUN_ANNOTATION, label},
     restore::created::is_kept,
@@ -219,9 +220,25 @@ pub fn class(key: &ObjectKey, before: Option<&Value>, after: &Value) -> Class {
     if freed.is_empty() { Class::Exact } else { Class::Costly(freed) }
 }
 
+/// What an object becomes: the dry run's answer, without what adopted managers lose. The server
+/// shows that as theirs still, since their entries are folded only right before the write.
+pub fn becomes(planned: &Value, dropped: &FieldSet) -> Value {
+    let mut becomes = planned.clone();
+    for path in dropped.paths() {
+        remove(&mut becomes, &path);
+    }
+    becomes
+}
+
 /// What the server had allocated for a Service and would free: another one may get it before a
 /// rollback asks for it again. And the type, where an external address hangs on it.
 fn freed(before: &Value, after: &Value) -> Vec<Path> {
+    let kind = |service: &Value| {
+        let kind = service.pointer("/spec/type").and_then(Value::as_str);
+        kind.unwrap_or("ClusterIP").to_owned()
+    };
+    let (was, is) = (kind(before), kind(after));
+    let has_node_ports = matches!(is.as_str(), "NodePort" | "LoadBalancer");
     let ports = before.pointer("/spec/ports").and_then(Value::as_array);
     let node_ports = ports.into_iter().flatten().map(|port| {
         let key = ["port", "protocol"].map(|name| (name.to_owned(), Literal(port[name].clone())));
@@ -230,12 +247,12 @@ fn freed(before: &Value, after: &Value) -> Vec<Path> {
     });
     let fields = ["clusterIP", "clusterIPs", "healthCheckNodePort"];
     let fields = fields.map(|name| Path::of_fields(&["spec", name]));
-    let is_freed = |path: &Path| exists(before, path) && get(before, path) != get(after, path);
-    let mut freed: Vec<Path> = fields.into_iter().chain(node_ports).filter(is_freed).collect();
-    let is_balanced = |service: &Value| {
-        service.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer")
+    let stays = |path: &Path| has_node_ports || !path.to_string().ends_with("odePort");
+    let is_freed = |path: &Path| {
+        exists(before, path) && (get(before, path) != get(after, path) || !stays(path))
     };
-    if is_balanced(before) && !is_balanced(after) {
+    let mut freed: Vec<Path> = fields.into_iter().chain(node_ports).filter(is_freed).collect();
+    if was == "LoadBalancer" && is != was {
         freed.push(Path::of_fields(&["spec", "type"]));
     }
     freed

@@ -169,11 +169,16 @@ impl Looking<'_> {
         if let Outcome::Impossible(why) = &outcome {
             return Err(problem(why.to_string()));
         }
-        let becomes = planned.as_ref().unwrap_or(&wanted.body);
-        if let Some(refused) = health::refusal(becomes, self.deploy.wait) {
+        let dropped = match (&live, &planned) {
+            (Some(live), Some(planned)) => dropped(live, planned, &self.adopt()),
+            _ => Ok(FieldSet::new()),
+        };
+        let dropped = dropped.map_err(|error| problem(error_text(&error)))?;
+        let becomes = class::becomes(planned.as_ref().unwrap_or(&wanted.body), &dropped);
+        if let Some(refused) = health::refusal(&becomes, self.deploy.wait) {
             return Err(problem(refused.to_string()));
         }
-        let class = class::class(&wanted.key, live.as_ref(), becomes);
+        let class = class::class(&wanted.key, live.as_ref(), &becomes);
         if let Class::OneWay(why) = class
             && outcome != Outcome::Unchanged
             && !self.deploy.accept_irreversible
@@ -186,8 +191,6 @@ impl Looking<'_> {
         let unhealthy = self.unhealthy(live.as_ref()).await?;
         let mut shown = ObjectPreview::new(wanted, &outcome, &class);
         if let (Some(live), Some(planned)) = (&live, &planned) {
-            let dropped = dropped(live, planned, &self.adopt());
-            let dropped = dropped.map_err(|error| problem(error_text(&error)))?;
             shown.fields = preview::changes(live, planned, &outcome, &dropped);
         }
         shown.notes.extend(adopted);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use lockstep_shared::fold::listed;
 
 use super::{
+    adopt::targets,
     client::{Apply, Place, Reason, Refusal, Resource},
     evidence::Evidence,
     health::{Limits, Pin, Rules, StepHealth, StepVerdict},
@@ -55,6 +56,9 @@ pub(crate) struct Rollback<'a> {
     pub(crate) progress: &'a Progress,
     pub(crate) clock: Clock,
     pub(crate) limits: Limits,
+    /// The autoscalers that the run has made: each goes before what it scales is restored, whichever
+    /// step it came with, and what it did is undone like what the run did itself.
+    pub(crate) autoscalers: Vec<&'a Before>,
 }
 
 impl Rollback<'_> {
@@ -64,6 +68,10 @@ impl Rollback<'_> {
         let order = order::undo(objects, |before| &before.key, |before| before.before.is_some());
         let mut restored = Vec::new();
         for before in &order.restore {
+            for autoscaler in self.autoscalers.iter().filter(|it| scales(it, before)) {
+                // What is left of it is told with its own step.
+                self.delete(&autoscaler.key).await.map_err(|why| stuck(&autoscaler.key, &why))?;
+            }
             self.progress.tell(&format!("restoring {}", before.key));
             let residue = self.restore(before).await.map_err(|why| stuck(&before.key, &why))?;
             if residue.is_empty() {
@@ -86,7 +94,9 @@ impl Rollback<'_> {
     async fn restore(&self, before: &Before) -> Result<Vec<String>, Unwritten> {
         let Some(pre_image) = &before.before else { return Ok(Vec::new()) };
         let adopt = before.adopt();
-        let mut way = Restoration::new(pre_image, before.planned.as_ref(), &adopt);
+        let is_rescaled = self.autoscalers.iter().any(|it| scales(it, before));
+        let way = Restoration::new(pre_image, before.planned.as_ref(), &adopt);
+        let mut way = way.rescaled(is_rescaled);
         loop {
             let Some((place, live)) = self.writer.look(&before.key).await? else {
                 return Ok(vec![format!("{}: its kind is not served any more", before.key)]);
@@ -220,6 +230,12 @@ impl Rollback<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an autoscaler, as it was planned, decides how many replicas an object has.
+fn scales(autoscaler: &Before, object: &Before) -> bool {
+    let both = autoscaler.planned.as_ref().zip(object.before.as_ref());
+    both.is_some_and(|(autoscaler, object)| targets(autoscaler, object))
 }
 
 fn stuck(key: &ObjectKey, why: &Unwritten) -> Stuck {

@@ -243,6 +243,22 @@ fn what_adopted_managers_own_and_the_manifest_leaves_out_is_dropped() {
     assert_eq!(dropped, [replicas()].into_iter().collect());
 }
 
+/// Seen: kubectl owns the protocol that the server had filled in, and a manifest says none.
+#[test]
+fn what_names_an_item_that_stays_is_not_dropped() {
+    let port = |fields: &[&str]| {
+        let fields: serde_json::Map<_, _> =
+            fields.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+        json!({"f:spec": {"f:ports": {r#"k:{"port":80,"protocol":"TCP"}"#: fields}}})
+    };
+    let theirs = entry("kubectl", "Update", port(&[".", "f:port", "f:protocol", "f:name"]));
+    let before = deployment(3, vec![theirs.clone()]);
+    let planned = deployment(3, vec![theirs, entry("lockstep", "Apply", port(&[".", "f:port"]))]);
+    let dropped = dropped(&before, &planned, &Adopt::default()).unwrap();
+    let dropped: Vec<String> = dropped.paths().iter().map(Path::to_string).collect();
+    assert_eq!(dropped, [r#".spec.ports[port=80,protocol="TCP"].name"#]);
+}
+
 /// Seen: the keys of a Secret's `stringData`, and autoscaling/v1 paths of a v2 object.
 #[test]
 fn paths_that_name_nothing_to_be_seen_are_given_back_as_well() {

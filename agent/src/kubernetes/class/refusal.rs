@@ -6,6 +6,11 @@ use serde_json::Value;
 
 use super::{super::object::ObjectKey, Impossible, Outcome, Terms};
 
+/// How much is told of the server's words, in bytes, of their beginning and of their end: it prints
+/// a Job's whole template between the field's name and what is wrong with it.
+const TOLD_FIRST: usize = 200;
+const TOLD_LAST: usize = 120;
+
 /// One field that another manager owns with another value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
@@ -75,6 +80,7 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
     if let Some(unplanned) = unplanned(key, words, terms) {
         return Outcome::Unplanned(unplanned);
     }
+    let told = shortened(words);
     let code = status.get("code").and_then(Value::as_u64).unwrap_or_default();
     Outcome::Impossible(match code {
         _ if is_denied(words) => Impossible::Refused(words.to_owned()),
@@ -82,8 +88,8 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
             let name = status.pointer("/details/name").and_then(Value::as_str);
             Impossible::NoNamespace(name.or(key.namespace.as_deref()).unwrap_or("").to_owned())
         }
-        422 if exists && is_immutable(status, words) => Impossible::Immutable(words.to_owned()),
-        400 | 422 => Impossible::Invalid(words.to_owned()),
+        422 if exists && is_immutable(status, words) => Impossible::Immutable(told),
+        400 | 422 => Impossible::Invalid(told),
         _ => Impossible::Refused(words.to_owned()),
     })
 }
@@ -110,6 +116,18 @@ pub(super) fn judge_forced(
 /// server says that the request is wrong.
 fn is_denied(words: &str) -> bool {
     words.contains("denied the request") || words.contains("denied request")
+}
+
+/// Words on one line, without what is in the middle of very long ones.
+fn shortened(words: &str) -> String {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let words = words.join(" ");
+    if words.len() <= TOLD_FIRST + TOLD_LAST {
+        return words;
+    }
+    let first = words.floor_char_boundary(TOLD_FIRST);
+    let last = words.ceil_char_boundary(words.len() - TOLD_LAST);
+    format!("{} ... {}", &words[..first], &words[last..])
 }
 
 fn is_about(status: &Value, resource: &str) -> bool {

@@ -164,6 +164,18 @@ fn what_may_not_change_is_told_apart_from_what_is_wrong() {
 }
 
 /// Seen: a RoleBinding's Role and a Pod's ServiceAccount are looked up in a dry run too.
+/// Seen: a Job's whole template, and a claim's on many lines.
+#[test]
+fn very_long_words_are_told_by_their_beginning_and_their_end() {
+    let words =
+        format!("Job \"a\" is invalid: spec.template: {}\n: field is immutable", "x\n".repeat(999));
+    let (before, status) = (deployment("web:1", image()), refusal(422, &words));
+    let judged = judged(Some(&before), Answer::Refusal(&status));
+    let Outcome::Impossible(Impossible::Immutable(told)) = judged else { panic!("{judged:?}") };
+    assert!(told.starts_with("Job \"a\" is invalid: spec.template: x"), "{told}");
+    assert!(told.ends_with("field is immutable") && told.len() < 400, "{told}");
+}
+
 #[test]
 fn what_needs_an_object_of_the_same_set_is_unplanned() {
     let missing = [
@@ -246,6 +258,21 @@ fn a_service_that_gives_up_what_the_server_chose_is_costly() {
     assert_eq!(paths[0].to_string(), ".spec.clusterIP");
     let balanced = service(json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1"}), None);
     assert!(matches!(class_of(&balanced, &inside), Class::Costly(_)));
+}
+
+/// Seen: what kubectl had applied and the manifest leaves out is still in the answer of a dry run.
+#[test]
+fn a_type_that_goes_with_its_former_owner_is_costly_too() {
+    let node = service(json!({"type": "NodePort", "clusterIP": "10.0.0.1"}), Some(30080));
+    let class_of = |dropped: &Path| {
+        let becomes = becomes(&node, &[dropped.clone()].into_iter().collect());
+        class(&key("v1", "Service", "web"), Some(&node), &becomes)
+    };
+    let node_port = r#".spec.ports[port=80,protocol="TCP"].nodePort"#;
+    let port = Path::of_fields(&["spec", "type"]);
+    let Class::Costly(paths) = class_of(&port) else { panic!() };
+    assert_eq!(paths[0].to_string(), node_port);
+    assert_eq!(class_of(&Path::of_fields(&["spec", "externalName"])), Class::Exact);
 }
 
 #[test]

@@ -18,6 +18,10 @@ const SERVERS_METADATA: &[&str] = &[
     "deletionGracePeriodSeconds",
 ];
 
+/// Annotations that the server itself writes, whatever is applied: how often the template of a
+/// DaemonSet was changed.
+const SERVERS_ANNOTATIONS: &[&str] = &["deprecated.daemonset.template.generation"];
+
 /// Where two states of one object differ.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Differences {
@@ -51,6 +55,9 @@ fn comparable(object: &Value) -> Value {
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         SERVERS_METADATA.iter().for_each(|name| drop(metadata.remove(*name)));
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            SERVERS_ANNOTATIONS.iter().for_each(|name| drop(annotations.remove(*name)));
+        }
     }
     drop_nulls(&mut object);
     object

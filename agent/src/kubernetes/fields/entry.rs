@@ -53,6 +53,11 @@ impl Entry {
         self.is_ours() && self.operation == Operation::Apply
     }
 
+    /// Whether it was written by scaling: by an autoscaler, or by `kubectl scale`.
+    pub fn is_scale(&self) -> bool {
+        self.subresource.as_deref() == Some("scale")
+    }
+
     /// Whether the server would keep both in one entry, apart from versions.
     pub fn is_same_writer(&self, other: &Self) -> bool {
         self.manager == other.manager

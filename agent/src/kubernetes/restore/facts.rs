@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        adopt::Adopt,
+        adopt::{Adopt, replicas},
         fields::{
             Differences, Element, Entry, FieldSet, FieldsError, Path, compare, entries, exists,
             get, item_name, owned,
@@ -39,6 +39,8 @@ pub(super) struct Facts<'a> {
     removed: FieldSet,
     /// What we added and another manager holds something of.
     pub(super) held: FieldSet,
+    /// Whether an autoscaler that this run made has decided how many replicas there are.
+    is_rescaled: bool,
 }
 
 /// What is to become of a path at which the object differs from what it was.
@@ -53,6 +55,8 @@ pub(super) enum Fate {
     Retract,
     /// It was not there, and nobody owns it: only a patch removes it.
     Vanish,
+    /// An autoscaler that is gone again has changed it: a patch takes it from its entry.
+    Rescale,
     /// It is left as it is, and told.
     Leave(Residue),
     /// It is somebody else's business, and never was ours.
@@ -97,6 +101,7 @@ impl<'a> Facts<'a> {
             remade: FieldSet::new(),
             removed: FieldSet::new(),
             held: FieldSet::new(),
+            is_rescaled: false,
         };
         facts.remade = facts.find_remade(adopt);
         facts.removed = facts.find_removed();
@@ -119,6 +124,12 @@ impl<'a> Facts<'a> {
         self
     }
 
+    /// The same, where an autoscaler that this run made has scaled the object.
+    pub(super) fn rescaled(mut self, is_rescaled: bool) -> Self {
+        self.is_rescaled = is_rescaled;
+        self
+    }
+
     /// What is to become of a path at which the object differs.
     pub(super) fn fate(&self, path: &Path) -> Fate {
         if let Some(item) = self.first_in(&self.held, path) {
@@ -133,6 +144,11 @@ impl<'a> Facts<'a> {
             return Fate::Leave(Residue::Removed { path: item });
         }
         let touches = |set: &FieldSet| set.touches(path, &self.shape);
+        let mut holders = self.theirs.iter().filter(|entry| touches(&entry.fields));
+        if self.is_of_autoscaler(path) && exists(self.before, path) && holders.all(Entry::is_scale)
+        {
+            return Fate::Rescale;
+        }
         if self.theirs.iter().any(|entry| touches(&entry.fields)) {
             let manager = self.holder(|entry| touches(&entry.fields));
             return match self.was_changed_by_us(path) {
@@ -202,6 +218,11 @@ impl<'a> Facts<'a> {
         path.and_ancestors().find(|ancestor| set.contains(ancestor))
     }
 
+    /// Whether a path is changed by an autoscaler, and that one was made by this run.
+    fn is_of_autoscaler(&self, path: &Path) -> bool {
+        self.is_rescaled && *path == replicas()
+    }
+
     /// Whether our write changed the value at a path. Without the dry run's answer it counts as
     /// changed if it was ours to change.
     fn was_changed_by_us(&self, path: &Path) -> bool {
@@ -239,7 +260,7 @@ impl<'a> Facts<'a> {
             None => !self.mine_before.contains(path),
         };
         let in_our_item = || path.and_ancestors().any(|item| !self.is_left(&item));
-        self.ours.contains(path) && (changed || in_our_item())
+        self.ours.contains(path) && (changed || in_our_item() || self.is_of_autoscaler(path))
     }
 
     /// Items that were ours, that our write removed, and that another manager has made anew:

@@ -55,6 +55,7 @@ pub struct Restoration<'a> {
     planned: Option<&'a Value>,
     adopt: &'a Adopt,
     leave: FieldSet,
+    is_rescaled: bool,
     asked: Option<Asked>,
     applies: u32,
     entry_patches: u32,
@@ -92,6 +93,7 @@ impl<'a> Restoration<'a> {
             planned,
             adopt,
             leave: FieldSet::new(),
+            is_rescaled: false,
             asked: None,
             applies: 0,
             entry_patches: 0,
@@ -104,6 +106,14 @@ impl<'a> Restoration<'a> {
     #[must_use]
     pub fn leaving(mut self, leave: FieldSet) -> Self {
         self.leave = leave;
+        self
+    }
+
+    /// Takes back what an autoscaler did that this run had made and that is deleted by now: without
+    /// the run it would not have been.
+    #[must_use]
+    pub fn rescaled(mut self, is_rescaled: bool) -> Self {
+        self.is_rescaled = is_rescaled;
         self
     }
 
@@ -121,7 +131,7 @@ impl<'a> Restoration<'a> {
         }
         let gentle = self.leniency >= Leniency::KeepAround;
         let facts = Facts::new(self.before, self.planned, live, self.adopt, gentle)?;
-        let facts = facts.leaving(&self.leave);
+        let facts = facts.leaving(&self.leave).rescaled(self.is_rescaled);
         let fates = facts.fates();
         if let Some(step) = self.apply(&facts, &fates)? {
             return Ok(step);
@@ -201,11 +211,14 @@ impl<'a> Restoration<'a> {
     }
 
     fn patch(&mut self, facts: &Facts<'_>, fates: &[(Path, Fate)]) -> Option<Step> {
-        let vanishing = fates.iter().filter(|(_, fate)| *fate == Fate::Vanish);
-        let vanishing: FieldSet = vanishing.map(|(path, _)| path.clone()).collect();
+        let of_fate = |wanted: Fate| -> FieldSet {
+            let paths = fates.iter().filter(|(_, fate)| *fate == wanted);
+            paths.map(|(path, _)| path.clone()).collect()
+        };
         let reordered = &facts.differences.reordered;
         for (paths, request) in [
-            (vanishing, request::removal as fn(&Facts<'_>, &FieldSet) -> Value),
+            (of_fate(Fate::Vanish), request::removal as fn(&Facts<'_>, &FieldSet) -> Value),
+            (of_fate(Fate::Rescale), request::replacement),
             (reordered.clone(), request::reordering),
         ] {
             let paths = paths.difference(&self.patched);
@@ -225,7 +238,7 @@ impl<'a> Restoration<'a> {
             Fate::GiveBack { by_server: true } if self.is_without_servers() => {
                 Some(Residue::NotGivenAgain { path })
             }
-            Fate::GiveBack { .. } | Fate::Retract | Fate::Vanish => {
+            Fate::GiveBack { .. } | Fate::Retract | Fate::Vanish | Fate::Rescale => {
                 Some(Residue::KeptByAdmission { path })
             }
         });

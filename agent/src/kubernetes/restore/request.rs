@@ -93,6 +93,17 @@ fn places(path: &Path, pointer: &str) -> Vec<Place> {
     tokens.map(place).collect()
 }
 
+/// The patch that gives paths their former values, whoever owns them: they are ours then.
+pub(super) fn replacement(facts: &Facts<'_>, paths: &FieldSet) -> Value {
+    let mut patch = vec![test_version(facts.live)];
+    for path in paths.paths() {
+        if let (Some(place), Some(value)) = (pointer(facts.live, &path), get(facts.before, &path)) {
+            patch.push(json!({"op": "replace", "path": place, "value": value}));
+        }
+    }
+    Value::Array(patch)
+}
+
 /// The patch that puts the common items of lists into their former order, leaving each item as it
 /// is (rule 26: order counts in `env` and `containers`).
 pub(super) fn reordering(facts: &Facts<'_>, lists: &FieldSet) -> Value {

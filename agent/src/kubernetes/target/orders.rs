@@ -147,6 +147,7 @@ impl Inner {
             progress: &self.progress,
             clock: self.work.clock,
             limits: Limits { settle: Span(0), ..Limits::default() },
+            autoscalers: record.new_autoscalers().collect(),
         };
         let undone = rollback.step(record.of_step(step).collect()).await?;
         if epoch <= 1 {

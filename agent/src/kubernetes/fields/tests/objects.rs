@@ -156,6 +156,12 @@ fn status_and_what_the_server_keeps_for_itself_are_never_compared() {
 }
 
 #[test]
+fn how_often_a_daemon_set_was_changed_is_the_servers_business() {
+    let set = |times: &str| json!({"metadata": {"annotations": {"deprecated.daemonset.template.generation": times}}});
+    assert!(compare(&set("1"), &set("3"), &FieldSet::new()).is_empty());
+}
+
+#[test]
 fn an_empty_map_differs_from_none() {
     let shape = set(json!({"f:spec": {"f:volumes": {"f:a": {}}}}));
     let (none, empty) = (json!({"spec": {}}), json!({"spec": {"volumes": {}}}));

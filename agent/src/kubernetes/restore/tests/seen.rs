@@ -188,6 +188,22 @@ fn replicas_that_an_autoscaler_has_set_since_are_neither_touched_nor_told() {
     assert!(matches!(residue[..], [Residue::Taken { .. }]), "{residue:?}");
 }
 
+#[test]
+fn replicas_that_an_autoscaler_of_this_run_has_set_go_back_with_it() {
+    let before = service("1", json!({"replicas": 3}), ours(json!({"f:spec": {"f:replicas": {}}})));
+    let live = scaled(5, "kube-controller-manager");
+    let adopt = Adopt::default();
+    let mut way = Restoration::new(&before, None, &adopt).rescaled(true);
+    let Step::Patch(patch) = way.next(Some(&live)).unwrap() else { panic!() };
+    assert_eq!(patch[1], json!({"op": "replace", "path": "/spec/replicas", "value": 3}));
+    // By that patch the number is ours, and by the last one as it was owned before.
+    let fields = entry("lockstep", "Update", json!({"f:spec": {"f:replicas": {}}}));
+    let back = service("3", json!({"replicas": 3}), vec![fields]);
+    way.carried_out();
+    let Step::Patch(patch) = way.next(Some(&back)).unwrap() else { panic!() };
+    assert_eq!(patch[1]["value"], before["metadata"]["managedFields"]);
+}
+
 fn container(name: &str, image: &str) -> Value {
     json!({"name": name, "image": image})
 }
