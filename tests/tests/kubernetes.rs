@@ -229,23 +229,7 @@ async fn agents_need_no_more_than_the_role_that_the_doctor_shows() -> Result<()>
     shop.write("2", "2")?;
     let mut running = Vec::new();
     for (namespace, name) in shop.namespaces.iter().zip(["backend", "frontend"]) {
-        let cluster = shop.stage.cluster;
-        let account = cluster.service_account(namespace, "lockstep").await?;
-        let doctor = ["doctor", "--kube", FILE, "-o", "json"];
-        let looks = shop.verb(&doctor, &account).await?.expect(8)?;
-        let looks: Value = serde_json::from_str(&looks)?;
-        let found =
-            looks.as_array().context("a list")?.iter().filter_map(|it| it["found"].as_str());
-        let told = found.into_iter().find(|found| found.starts_with(&format!("{name} may not")));
-        let told = told.with_context(|| format!("nothing of {name} in {looks}"))?;
-        let (_, role) = told.split_once("needs this Role:\n").context("a Role")?;
-        cluster.apply(namespace, role).await?;
-        let binding = format!(
-            "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{ name: l }}\n\
-             roleRef: {{ apiGroup: rbac.authorization.k8s.io, kind: Role, name: lockstep-{name} }}\n\
-             subjects: [{{ kind: ServiceAccount, name: lockstep, namespace: {namespace} }}]\n"
-        );
-        cluster.apply(namespace, &binding).await?;
+        let account = shop.stage.account(name, namespace).await?;
         let (workflow, called) = (name, name);
         let seat = Seat { workflow, namespace, kubeconfig: &account, called, more: &[] };
         running.push(shop.stage.seat(&seat).await?);

@@ -13,6 +13,7 @@ mod children;
 mod control_plane;
 mod existing;
 mod kubectl;
+mod managers;
 mod node;
 mod programs;
 mod stages;

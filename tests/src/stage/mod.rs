@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use self::{
     gate::TESTER,
@@ -26,6 +26,9 @@ pub const PIPELINE: &str = "shop";
 
 /// The file that [`Stage::run`] runs.
 pub const FILE: &str = "pipeline.yaml";
+
+/// The account of [`Stage::account`].
+const ACCOUNT: &str = "lockstep";
 
 /// A folder with a pipeline, a coordinator, and what agents need.
 pub struct Stage {
@@ -101,6 +104,35 @@ impl Stage {
     /// If it cannot be written.
     pub fn write(&self, file: &str, text: &str) -> Result<()> {
         fs::write(self.folder.join(file), text).with_context(|| file.to_owned())
+    }
+
+    /// A kubeconfig of an account in a namespace that may do what `lockstep doctor --kube` says of a
+    /// workflow, for the pipeline and the manifests as they are written now, and nothing else.
+    ///
+    /// # Errors
+    /// If the doctor shows no Role, or it cannot be given.
+    pub async fn account(&self, workflow: &str, namespace: &str) -> Result<PathBuf> {
+        let account = self.cluster.service_account(namespace, ACCOUNT).await?;
+        let kubeconfig = account.to_str().context("a path of text")?;
+        let doctor = ["doctor", "--kube", FILE, "-o", "json", "--kubeconfig", kubeconfig];
+        let looks: Value = serde_json::from_str(&self.lockstep(&doctor).await?.expect(8)?)?;
+        let looks = looks.as_array().context("a list")?;
+        let mut found = looks.iter().filter_map(|look| look["found"].as_str());
+        let told = found.find(|found| found.starts_with(&format!("{workflow} may not")));
+        let told = told.with_context(|| format!("nothing of {workflow} in {looks:?}"))?;
+        let (_, role) = told.split_once("needs this Role:\n").context("a Role")?;
+        self.cluster.apply(namespace, role).await?;
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": ACCOUNT },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
+                "name": format!("lockstep-{workflow}"),
+            },
+            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }],
+        });
+        self.cluster.apply(namespace, &binding.to_string()).await?;
+        Ok(account)
     }
 
     /// Starts an administrator's agent of a workflow and waits until it is ready.
