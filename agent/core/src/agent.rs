@@ -21,6 +21,7 @@ use crate::{
     lanes::Lanes,
     leave::Leaving,
     lock::LockHeld,
+    recall::Recall,
     setup::Setup,
     stand::Stand,
     standing::Ending,
@@ -39,6 +40,7 @@ pub struct Agent {
     pub(crate) setup: Setup,
     /// The undo record's mark, as it was saved last.
     pub(crate) mark: Option<UndoMark>,
+    pub(crate) recall: Recall,
     /// What readings showed: the ground for every act.
     pub(crate) view: View,
     /// That, and what the bell told since: the ground for the next append, no more.
@@ -94,6 +96,7 @@ impl Agent {
         let view = View::of(&setup);
         Self {
             mark: setup.undo,
+            recall: Recall::default(),
             heard: view.clone(),
             view,
             contact: Contact::none(),
@@ -155,6 +158,8 @@ impl Agent {
         self.tell_hold(turn);
         if self.leaving.is_some() {
             self.leave(&course, turn);
+        } else if self.recall(turn) {
+            // What is owed is not known yet.
         } else if course.needs_epoch() && self.term().is_none() {
             self.seek_epoch(turn);
         } else {

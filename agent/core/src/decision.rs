@@ -70,6 +70,11 @@ pub enum Act {
     TakeLock,
     /// This run needs the lock no more.
     DropLock,
+    /// Look for this run's undo record once more: an earlier incarnation may have made it elsewhere
+    /// since this agent began. Answered by [`Event::Recalled`].
+    ///
+    /// [`Event::Recalled`]: crate::Event::Recalled
+    Recall,
     /// Dry-run every step and find out what undoes it. Writes nothing of the release. A plan-only
     /// run stores nothing at all.
     Prepare,

@@ -62,6 +62,10 @@ pub enum Event {
         /// Why, for a person.
         error: String,
     },
+    /// What became of [`Act::Recall`]: the mark of this run's undo record, if there is one.
+    ///
+    /// [`Act::Recall`]: crate::Act::Recall
+    Recalled(Option<UndoMark>),
     /// What became of an earlier run's debt at the same target ([`crate::debt`]).
     Debt(Debt),
     /// The log lost records: an older backup was restored, or a server lost power. The text says
@@ -118,8 +122,8 @@ pub enum Appended {
     InDoubt,
 }
 
-/// What became of an order to the target. Every order but `Stop`, `Watch`, `Unwatch` and the two
-/// of the lock is answered by exactly one report, also if it was stopped.
+/// What became of an order to the target. Every order but `Recall`, `Stop`, `Watch`, `Unwatch` and
+/// the two of the lock is answered by exactly one report, also if it was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Report {
     /// Everything was dry-run, and what undoes it is known.

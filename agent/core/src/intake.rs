@@ -52,6 +52,7 @@ impl Agent {
             }
             Event::SaveFailed { mark, error } => self.unsaved(mark, &error, turn),
             Event::Debt(debt) => self.setup.debt = debt,
+            Event::Recalled(found) => self.recalled(found, turn),
             Event::WentBack(how) => self.lose(&how, turn),
             Event::Terminate => {
                 self.leaving.get_or_insert(Leaving::since(turn.now));

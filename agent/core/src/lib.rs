@@ -25,6 +25,7 @@ mod lanes;
 mod leave;
 mod lock;
 mod progress;
+mod recall;
 mod seek;
 mod settle;
 mod setup;

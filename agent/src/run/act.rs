@@ -7,7 +7,7 @@ use lockstep_agent_core::{Act, Event, Report};
 use lockstep_bus::Bus;
 use lockstep_shared::{
     fold,
-    id::{Epoch, RunKey, StepIndex},
+    id::{Epoch, RunKey, StepIndex, WorkflowName},
     plan,
 };
 use tokio::{
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Clock, Post,
-    seat::Seat,
+    seat::{self, Seat},
     setup::Planned,
     target::{Commands, MAX_ERROR_BYTES, Target},
     view::{Previews, View},
@@ -30,6 +30,7 @@ use crate::{
         lease::Lease,
         target::{ClusterTarget, Failure, Work},
     },
+    undo::UndoStore,
 };
 
 /// How long storing the view of a plan may take.
@@ -129,6 +130,12 @@ impl Acts {
         self.under_way.next().await
     }
 
+    /// Begins to look for an undo record once more.
+    pub(super) fn recall(&mut self, undo: UndoStore, key: RunKey, workflow: WorkflowName) {
+        let looked = async move { Some(Event::Recalled(seat::recall(undo, key, workflow).await)) };
+        self.under_way.push(looked.boxed());
+    }
+
     /// Begins an order, under the epoch of this incarnation.
     pub(super) fn begin(&mut self, order: Act, epoch: Epoch) {
         let (doer, stop) = (self.doer.clone(), self.stop.clone());
@@ -164,7 +171,7 @@ impl Acts {
                 }
                 .boxed()
             }
-            Act::TakeLock => return,
+            Act::TakeLock | Act::Recall => return,
         });
     }
 }

@@ -36,6 +36,10 @@ impl RunLoop {
                 // The state directory's is held for as long as the agent is up: without it there
                 // is no loop. A cluster's is taken by the first order that acts there.
                 Act::TakeLock => self.at_once.push_back(Event::Lock(Lock::Held)),
+                Act::Recall => {
+                    let (undo, key) = (self.undo.clone(), self.key.clone());
+                    self.acts.recall(undo, key, self.post.workflow.clone());
+                }
                 order => self.acts.begin(order, self.agent.epoch().unwrap_or_default()),
             }
         }

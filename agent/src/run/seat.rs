@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use lockstep_agent_core::UndoMark;
 use lockstep_shared::{
     id::{RunKey, WorkflowName},
     plan::{KubernetesTarget, Target, Workflow},
@@ -112,32 +113,54 @@ impl Seat {
         Self { undo: UndoStore::Disk(post.state.clone()), cluster: Ok(None) }
     }
 
-    /// Asks for as long as the cluster does not answer: who does not know what he owes can do
-    /// nothing, and a record that was not seen is not a lost one.
     async fn in_cluster(
         post: &Post,
         key: &RunKey,
         cluster: Cluster,
     ) -> Result<(Self, Option<Owed>), StoreError> {
         let undo = UndoStore::secrets(UndoSecrets::new(cluster.clone()), post.board.noted());
-        loop {
-            match undo.look(key, &post.workflow).await {
-                Ok(owed) => return Ok((Self { undo, cluster: Ok(Some(cluster)) }, owed)),
-                Err(error) if error.is_transient() => {
-                    tracing::error!(
-                        run = %key.run, workflow = %post.workflow,
-                        "holding: the cluster does not show what this workflow owes ({}); trying \
-                         again", error_text(&error)
-                    );
-                    tokio::time::sleep(ASK_AGAIN).await;
-                }
-                Err(error) if is_damaged(&error) => return Err(error),
-                // Said in prepare, where everybody hears it.
-                Err(error) => {
-                    let cluster = Err(error_text(&error));
-                    return Ok((Self { undo, cluster }, None));
-                }
+        match look(&undo, key, &post.workflow).await {
+            Ok(owed) => Ok((Self { undo, cluster: Ok(Some(cluster)) }, owed)),
+            Err(error) if is_damaged(&error) => Err(error),
+            // Said in prepare, where everybody hears it.
+            Err(error) => Ok((Self { undo, cluster: Err(error_text(&error)) }, None)),
+        }
+    }
+}
+
+/// Asks for as long as the cluster does not answer: who does not know what he owes can do nothing,
+/// and a record that was not seen is not a lost one.
+async fn look(
+    undo: &UndoStore,
+    key: &RunKey,
+    workflow: &WorkflowName,
+) -> Result<Option<Owed>, StoreError> {
+    loop {
+        match undo.look(key, workflow).await {
+            Err(error) if error.is_transient() => {
+                tracing::error!(
+                    run = %key.run, %workflow,
+                    "holding: the cluster does not show what this workflow owes ({}); trying again",
+                    error_text(&error)
+                );
+                tokio::time::sleep(ASK_AGAIN).await;
             }
+            looked => return looked,
+        }
+    }
+}
+
+/// Looks for this run's record once more; what cannot be read is none.
+pub(super) async fn recall(
+    undo: UndoStore,
+    key: RunKey,
+    workflow: WorkflowName,
+) -> Option<UndoMark> {
+    match look(&undo, &key, &workflow).await {
+        Ok(owed) => owed.map(|owed| owed.mark),
+        Err(error) => {
+            tracing::error!(run = %key.run, %workflow, "{}", error_text(&error));
+            None
         }
     }
 }

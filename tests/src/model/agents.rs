@@ -160,6 +160,7 @@ impl Agents {
     fn order(&mut self, cell: &mut Cell, act: &Act, fold: &RunFold) -> Judged {
         match act {
             Act::TakeLock => return self.tell(cell, Event::Lock(Lock::Held), fold),
+            Act::Recall => return self.tell(cell, Event::Recalled(cell.mark), fold),
             Act::Prepare | Act::Finalize | Act::Undo { .. } | Act::Start { .. } => {
                 may_order(fold, &self.workflows[cell.index], act, cell.mark)?;
                 if let Act::Start { step, .. } = act {

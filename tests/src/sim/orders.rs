@@ -38,6 +38,10 @@ impl World {
         match act {
             Act::TakeLock => self.at_once(index, key, Event::Lock(Lock::Held)),
             Act::DropLock => {}
+            Act::Recall => {
+                let mark = self.directories[self.agents[index].post.directory].mark(key);
+                self.at_once(index, key, Event::Recalled(mark));
+            }
             Act::Prepare | Act::Finalize | Act::Start { .. } | Act::Undo { .. } => {
                 self.judge_order(index, key, &act)?;
                 let Some(run) = self.agents[index].runs.get_mut(key) else { return Ok(()) };

@@ -10,7 +10,7 @@ use super::{
     plans::{alone, reference, workflow},
     world::World,
 };
-use crate::{Appended, Ending, Event, Lock, Standing};
+use crate::{Appended, Ending, Event, Lock, Standing, UndoMark};
 
 fn own() -> Family {
     Family::Workflow(workflow("backend"))
@@ -129,6 +129,22 @@ fn a_restart_does_not_shorten_the_20_s() {
     world.expect(&[]);
     world.let_pass(Span(1));
     assert_eq!(world.lines().last().unwrap(), "act Start 0/1");
+}
+
+#[test]
+fn a_spare_that_began_before_the_undo_record_was_made_finds_it_when_it_takes_over() {
+    let mut world = World::new(alone("deploy!"));
+    world.others_join("backend", "host-2");
+    world.call(Event::Woke);
+    world.others_arrive("_prepare", "backend");
+    world.coordinate();
+    world.others_write("backend", Record::StepStarted { epoch: 1, step: 0, attempt: 1 });
+    // Where both keep it, as in a cluster.
+    world.disk = Some(UndoMark::Started);
+    world.let_pass(Span::seconds(15));
+    world.expect(&["send workflow.backend.3 Joined", "act Stop", "act Recall"]);
+    world.let_pass(Span::seconds(20));
+    world.expect(&["act Start 0/1"]);
 }
 
 #[test]

@@ -366,7 +366,7 @@ fn a_resumed_agent_without_the_undo_record_fails_and_says_so() {
     let lines = world.lines_but_stop();
     assert_eq!(
         number_free(&lines[1..]),
-        ["send Failed", "send RollingBack", "send RollbackFailed"]
+        ["act Recall", "send Failed", "send RollingBack", "send RollbackFailed"]
     );
     let cause = world.fold.first_cause().unwrap();
     assert!(cause.text.contains("undo record is lost"), "{}", cause.text);

@@ -301,6 +301,9 @@ impl World {
                 self.orders.push_back(act.clone());
                 assert!(self.orders.len() == 1, "two orders at once: {:?}", self.orders);
             }
+            if act == Act::Recall {
+                events.push_back(Event::Recalled(self.disk));
+            }
             if act == Act::TakeLock {
                 events.push_back(Event::Lock(if self.lock_is_free {
                     Lock::Held
