@@ -1,12 +1,18 @@
-//! A new incarnation's mark on what an earlier one wrote (rule 11).
+//! A new incarnation's mark on what an earlier one wrote, or was about to write (rule 11).
+//!
+//! A process that was frozen may have one request on its way, for the object as it was. The mark
+//! makes it another version, so that the request changes nothing, however late it comes. A create
+//! is not stopped by that: there is nothing yet to be marked.
 
 use serde_json::Value;
 
 use super::{
     adopt::{Adopt, before_apply},
+    changed::{self, Since},
     client::Apply,
     fields::{Entry, FieldSet, FieldsError, Operation, entries, owned, project, shape},
-    object::{ObjectKey, RunMark, is_being_deleted, mark, resource_version, uid},
+    object::{RUN_ANNOTATION, RunMark, is_being_deleted, resource_version, uid},
+    record::Before,
     target::Failure,
     writer::{Unwritten, Writer},
 };
@@ -15,20 +21,43 @@ use crate::error_text;
 /// How often an object that others are changing is tried.
 const TRIES: usize = 10;
 
-/// Marks an object as this incarnation's, if an earlier one of the same work wrote it.
-pub(crate) async fn claim(writer: &Writer, key: &ObjectKey) -> Result<(), Failure> {
+/// What came of putting the mark on an object.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Claimed {
+    /// No request of an earlier incarnation changes it any more, or none could.
+    Done,
+    /// Somebody has changed it where we do not write: this is its new pre-image, to be stored
+    /// before it is marked.
+    Moved(Value),
+}
+
+/// Whether a request that an earlier incarnation has on its way could change an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exposed {
+    No,
+    Yes,
+    /// Yes, and it is not as its pre-image says.
+    Moved,
+}
+
+/// Marks an object as this incarnation's, whether an earlier one of the same work wrote it or was
+/// about to.
+pub(crate) async fn claim(writer: &Writer, before: &Before) -> Result<Claimed, Failure> {
     for _ in 0..TRIES {
-        let Some((place, Some(live))) = writer.look(key).await? else { return Ok(()) };
-        let theirs = RunMark::of(&live).filter(|found| found.is_same_work(&writer.mark));
-        if theirs.is_none_or(|found| found.epoch >= writer.mark.epoch) || is_being_deleted(&live) {
-            return Ok(());
+        let Some((place, Some(live))) = writer.look(&before.key).await? else {
+            return Ok(Claimed::Done);
+        };
+        match exposed(before, &live, &writer.mark).map_err(|error| error_text(&error))? {
+            Exposed::No => return Ok(Claimed::Done),
+            Exposed::Moved => return Ok(Claimed::Moved(live)),
+            Exposed::Yes => {}
         }
         let nobody: Adopt = [""; 0].into_iter().collect();
         let fold = before_apply(&live, &nobody, &FieldSet::new());
         let written = match fold.map_err(|error| error_text(&error))? {
             Some(patch) => writer.patch(&place, &patch).await,
             None => {
-                let body = remarked(&live, writer).map_err(|error| error_text(&error))?;
+                let body = remarked(&live, &writer.mark).map_err(|error| error_text(&error))?;
                 writer.apply(&place, &body, Apply::Plain).await
             }
         };
@@ -37,11 +66,30 @@ pub(crate) async fn claim(writer: &Writer, key: &ObjectKey) -> Result<(), Failur
             Err(error) => return Err(error.into()),
         }
     }
+    let key = &before.key;
     Err(format!("{key} is being changed by others without end, so it cannot be taken over").into())
 }
 
+/// Decides for an object that is there. One that has changed where we write, or that somebody else
+/// has made, an earlier incarnation has not written and would not have.
+fn exposed(before: &Before, live: &Value, me: &RunMark) -> Result<Exposed, FieldsError> {
+    if is_being_deleted(live) {
+        return Ok(Exposed::No);
+    }
+    if let Some(found) = RunMark::of(live).filter(|found| found.is_same_work(me)) {
+        return Ok(if found.epoch < me.epoch { Exposed::Yes } else { Exposed::No });
+    }
+    let (then, planned) = (before.before.as_ref(), before.planned.as_ref());
+    Ok(match changed::since(then, Some(live), planned, &before.adopt(), me)? {
+        Since::Same | Since::Written => Exposed::Yes,
+        Since::Elsewhere => Exposed::Moved,
+        Since::Otherwise(_) => Exposed::No,
+    })
+}
+
 /// What we own of an object, with this incarnation's mark: the same apply as before, but for that.
-fn remarked(live: &Value, writer: &Writer) -> Result<Value, FieldsError> {
+/// Of an object that we own nothing of, it is the mark alone.
+fn remarked(live: &Value, me: &RunMark) -> Result<Value, FieldsError> {
     let all = entries(live)?;
     let applied = |entry: &Entry| entry.is_ours() && entry.operation == Operation::Apply;
     let mut body = project(live, &owned(live, &all, applied), &shape([live])?);
@@ -53,8 +101,93 @@ fn remarked(live: &Value, writer: &Writer) -> Result<Value, FieldsError> {
             body["metadata"][name] = value.clone();
         }
     }
-    mark(&mut body, &writer.owner, &writer.mark);
+    body["metadata"]["annotations"][RUN_ANNOTATION] = me.to_string().into();
     body["metadata"]["uid"] = uid(live).into();
     body["metadata"]["resourceVersion"] = resource_version(live).into();
     Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::kubernetes::object::ObjectKey;
+
+    fn me() -> RunMark {
+        "r2/backend/3".parse().unwrap()
+    }
+
+    fn config(data: &str, marked: Option<&str>) -> Value {
+        let mut config = json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+                "managedFields": [{
+                    "manager": "kubectl", "operation": "Apply", "apiVersion": "v1",
+                    "fieldsType": "FieldsV1", "fieldsV1": { "f:data": { "f:a": {} } },
+                }],
+            },
+            "data": { "a": data },
+        });
+        if let Some(mark) = marked {
+            config["metadata"]["annotations"] = json!({ RUN_ANNOTATION: mark });
+        }
+        config
+    }
+
+    fn before(pre_image: Option<Value>) -> Before {
+        let planned = Some(config("new", None));
+        Before {
+            step: 0,
+            key: ObjectKey::of(&config("", None)).unwrap(),
+            before: pre_image,
+            planned,
+            adopt: None,
+            unhealthy: None,
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_incarnation_wrote_or_was_about_to_write_is_exposed() {
+        let there = before(Some(config("old", None)));
+        let exposed = |live: &Value| exposed(&there, live, &me()).unwrap();
+        assert_eq!(exposed(&config("new", Some("r2/backend/2"))), Exposed::Yes);
+        assert_eq!(exposed(&config("old", None)), Exposed::Yes, "not written yet");
+        assert_eq!(exposed(&config("old", Some("r1/backend/9"))), Exposed::Yes);
+        assert_eq!(exposed(&config("old", Some("r2/backend/3"))), Exposed::No, "ours");
+    }
+
+    #[test]
+    fn what_an_earlier_incarnation_would_not_have_written_is_left_alone() {
+        let there = before(Some(config("old", None)));
+        assert_eq!(exposed(&there, &config("other", None), &me()), Ok(Exposed::No));
+        assert_eq!(exposed(&before(None), &config("other", None), &me()), Ok(Exposed::No));
+        let mut leaving = config("old", None);
+        leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert_eq!(exposed(&there, &leaving, &me()), Ok(Exposed::No));
+    }
+
+    #[test]
+    fn what_has_moved_on_where_we_do_not_write_is_told() {
+        let mut moved = config("old", None);
+        moved["data"]["b"] = "theirs".into();
+        let there = before(Some(config("old", None)));
+        assert_eq!(exposed(&there, &moved, &me()), Ok(Exposed::Moved));
+    }
+
+    #[test]
+    fn the_mark_of_an_object_that_we_own_nothing_of_is_all_that_is_applied() {
+        let body = remarked(&config("old", None), &me()).unwrap();
+        assert_eq!(
+            body,
+            json!({
+                "apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {
+                    "name": "web", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+                    "annotations": { RUN_ANNOTATION: "r2/backend/3" },
+                },
+            })
+        );
+    }
 }

@@ -37,8 +37,9 @@ pub(super) struct Known {
     pub(super) steps: Option<Arc<Steps>>,
     pub(super) record: Option<Arc<Record>>,
     pub(super) looks: BTreeMap<StepIndex, Looks>,
-    /// The incarnation that has put its mark on all that an earlier one wrote.
-    pub(super) claimed: Option<Epoch>,
+    /// The incarnation that has put its mark on all that an earlier one may write, and up to which
+    /// step.
+    pub(super) claimed: Option<(Epoch, StepIndex)>,
 }
 
 impl Inner {

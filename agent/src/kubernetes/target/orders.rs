@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     super::{
         apply::{Applied, Applying},
-        claim::claim,
+        claim::{Claimed, claim},
         health::{Limits, Pin, Rules, StepHealth, StepVerdict},
         inventory::{self, Inventory},
         looks::Looks,
@@ -22,7 +22,7 @@ use super::{
         prepare::Preparing,
         preview::StepPreview,
         prune,
-        record::Record,
+        record::{Before, Record},
         rollback::{Rollback, Stuck, Undone},
         wanted::{Wanted, autoscalers, place},
         writer::Writer,
@@ -79,7 +79,7 @@ impl Inner {
     ) -> Result<String, Failure> {
         let rules = Rules::compile(&deploy.healthy).map_err(|error| error_text(&error))?;
         let writer = self.writer(epoch, pace).await?;
-        self.claim(&writer).await?;
+        self.claim(&writer, step).await?;
         let steps = self.steps().await?;
         let mut wanted: Vec<&Wanted> = steps.get(&step).into_iter().flatten().collect();
         sort_for_install(&mut wanted, |wanted| &wanted.key);
@@ -119,17 +119,18 @@ impl Inner {
             })?;
             match applying.object(wanted, before).await? {
                 Applied::Done(object) => return Ok(object),
-                Applied::Moved(pre_image) => {
-                    let mut record = (*record).clone();
-                    for before in &mut record.objects {
-                        if before.key == wanted.key {
-                            before.before = Some(pre_image.clone());
-                        }
-                    }
-                    self.replace(record).await?;
-                }
+                Applied::Moved(pre_image) => self.moved(&wanted.key, pre_image).await?,
             }
         }
+    }
+
+    /// Stores what an object is now as what it was before this run's first write to it.
+    async fn moved(&self, key: &ObjectKey, pre_image: Value) -> Result<(), Failure> {
+        let mut record = (*self.record().await?).clone();
+        for before in record.objects.iter_mut().filter(|before| before.key == *key) {
+            before.before = Some(pre_image.clone());
+        }
+        self.replace(record).await
     }
 
     pub(super) async fn undo(
@@ -141,7 +142,7 @@ impl Inner {
         let failed = |failure: Failure| Stuck { error: failure.error, left: Vec::new() };
         let writer = self.writer(epoch, pace).await.map_err(failed)?;
         let record = self.record().await.map_err(failed)?;
-        self.claim(&writer).await.map_err(failed)?;
+        self.claim(&writer, step).await.map_err(failed)?;
         let rollback = Rollback {
             writer: &writer,
             progress: &self.progress,
@@ -261,17 +262,23 @@ impl Inner {
         Ok(warnings)
     }
 
-    /// Puts this incarnation's mark on everything that an earlier one wrote, once: a late request
-    /// of that one then finds another version (rule 11).
-    async fn claim(&self, writer: &Writer) -> Result<(), Failure> {
-        let epoch = writer.mark.epoch;
-        if epoch <= 1 || self.known.lock().await.claimed == Some(epoch) {
+    /// Puts this incarnation's mark on everything that an earlier one wrote or may be about to
+    /// write, up to a step that was started: a late request of that one then finds another version
+    /// (rule 11).
+    async fn claim(&self, writer: &Writer, step: StepIndex) -> Result<(), Failure> {
+        let wanted = Some((writer.mark.epoch, step));
+        if writer.mark.epoch <= 1 || self.known.lock().await.claimed >= wanted {
             return Ok(());
         }
-        for before in &self.record().await?.objects {
-            claim(writer, &before.key).await?;
+        let record = self.record().await?;
+        for before in record.objects.iter().filter(|before| before.step <= step) {
+            if let Claimed::Moved(pre_image) = claim(writer, before).await? {
+                self.moved(&before.key, pre_image.clone()).await?;
+                let before = Before { before: Some(pre_image), ..before.clone() };
+                claim(writer, &before).await?;
+            }
         }
-        self.known.lock().await.claimed = Some(epoch);
+        self.known.lock().await.claimed = wanted;
         Ok(())
     }
 }
