@@ -32,6 +32,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long one look may take: several have to fit into the time that it lasts.
 const TURN_LIMIT: Duration = Duration::from_secs(4);
 
+/// How often it is tried to give it up.
+const TRIES: usize = 3;
+
 /// The annotation that says whose instance holds it.
 const INSTANCE: &str = "lockstep.dev/instance";
 
@@ -152,22 +155,12 @@ impl Lease {
         kept.task.shutdown().await;
         self.state.send_replace(State::Unasked);
         let keeper = kept.keeper.clone();
-        if let Some(version) = keeper.version.lock().await.clone() {
-            let only_ours = Delete { resource_version: Some(version), ..Delete::default() };
-            let place = &keeper.place;
-            let deleted = keeper.cluster.delete(Pass::bookkeeping(), place, only_ours).await;
-            if let Err(refusal) = deleted.map(|_| ()).or_else(not_ours) {
-                tracing::warn!(%refusal, "the Lease runs out by itself");
-            }
+        if let Err(refusal) = keeper.give_up().await {
+            tracing::warn!(%refusal, "the Lease runs out by itself");
         }
         // Only now: who is cut off here tries again.
         *keeping = None;
     }
-}
-
-/// Somebody else took it meanwhile: there is nothing to give up.
-fn not_ours(refusal: Refusal) -> Result<(), Refusal> {
-    if refusal.reason == Reason::Stale { Ok(()) } else { Err(refusal) }
 }
 
 fn not_held(state: &State, limit: Duration) -> String {
@@ -251,6 +244,30 @@ impl Keeper {
         }
         *version = self.write(found.as_ref().and_then(resource_version), now).await?;
         Ok(None)
+    }
+
+    /// Deletes it, unless somebody else has taken it meanwhile.
+    async fn give_up(&self) -> Result<(), Refusal> {
+        let mut known = self.version.lock().await.take();
+        for _ in 0..TRIES {
+            let Some(version) = known else { break };
+            let only_ours = Delete { resource_version: Some(version), ..Delete::default() };
+            match self.cluster.delete(Pass::bookkeeping(), &self.place, only_ours).await {
+                // A renewal whose answer was not waited for has made it another version.
+                Err(refusal) if refusal.reason == Reason::Stale => known = self.held().await?,
+                deleted => return deleted.map(drop),
+            }
+        }
+        Ok(())
+    }
+
+    /// The version in which we hold it, if we do.
+    async fn held(&self) -> Result<Option<String>, Refusal> {
+        let found = self.cluster.get(&self.place).await?;
+        let holder = found.as_ref().and_then(|found| found.pointer("/spec/holderIdentity"));
+        let is_ours = holder.and_then(Value::as_str) == Some(&self.holder.to_string());
+        let version = found.as_ref().and_then(resource_version);
+        Ok(version.filter(|_| is_ours).map(str::to_owned))
     }
 
     async fn owing(&self, run: &RunId) -> Option<String> {
