@@ -39,12 +39,11 @@ impl Door {
     /// Opens and shuts as is wanted, and tells when that is so.
     pub(super) async fn keep(
         self,
+        mut listener: TcpListener,
         mut wanted: watch::Receiver<bool>,
         stands: watch::Sender<bool>,
     ) -> Result<()> {
         loop {
-            let listener = TcpListener::bind(("127.0.0.1", self.port)).await;
-            let listener = listener.context("the proxy's port")?;
             stands.send_replace(true);
             let mut connections = JoinSet::new();
             loop {
@@ -64,6 +63,8 @@ impl Door {
             connections.shutdown().await;
             stands.send_replace(false);
             wanted.wait_for(|open| *open).await?;
+            let bound = TcpListener::bind(("127.0.0.1", self.port)).await;
+            listener = bound.context("the proxy's port")?;
         }
     }
 

@@ -16,11 +16,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 pub use self::book::{Held, When, Write};
 use self::{book::Book, door::Door, relay::Relay};
@@ -57,7 +57,7 @@ impl Proxy {
 
         let authority = Authority::in_folder(folder.path())?;
         let shown = authority.server("proxy", &["127.0.0.1"])?;
-        let port = free_port()?;
+        let (port, listener) = listen().await?;
         let known_by = STANDARD.encode(std::fs::read(authority.file("ca.crt"))?);
         let server = format!("https://127.0.0.1:{port}");
         let user = config.pointer("/users/0/user").context("the kubeconfig has no user")?;
@@ -67,7 +67,7 @@ impl Proxy {
         let (is_standing, stands) = watch::channel(false);
         let door = Door::new(port, &shown, relay.clone())?;
         let mut _door = JoinSet::new();
-        _door.spawn(door.keep(is_wanted, is_standing));
+        _door.spawn(door.keep(listener, is_wanted, is_standing));
         let proxy = Self { folder, book, relay, wanted, stands, _door };
         proxy.stands(true).await?;
         Ok(proxy)
@@ -127,6 +127,20 @@ impl Drop for Proxy {
 
 /// How long a proxy waits for what should take a moment.
 const MOMENT: Duration = Duration::from_secs(30);
+
+/// How often another port is tried when somebody else took one.
+const TRIES: usize = 10;
+
+/// Listens on a port that nobody takes by chance while the proxy is shut.
+async fn listen() -> Result<(u16, TcpListener)> {
+    for _ in 0..TRIES {
+        let port = free_port()?;
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)).await {
+            return Ok((port, listener));
+        }
+    }
+    bail!("no port for a proxy after {TRIES} tries")
+}
 
 fn kubeconfig(folder: &Path) -> PathBuf {
     folder.join("kubeconfig")

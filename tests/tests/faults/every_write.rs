@@ -4,12 +4,11 @@ use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, stream};
 use lockstep_tests::{
     proxy::{When, Write},
-    stage::Objects,
     world::SOON,
 };
 use serde_json::Value;
 
-use crate::site::{DEPLOY, Site};
+use crate::site::{BAD, DEPLOY, FAIL, GOOD, Site};
 
 /// How many runs there are at once: most of their time they wait.
 const AT_ONCE: usize = 8;
@@ -25,11 +24,8 @@ struct Story {
     code: i32,
 }
 
-const GOOD: Story = Story { tag: "2", step: DEPLOY, code: 0 };
-
-/// It fails when everything has been written.
-const BAD: Story =
-    Story { tag: "2-unready", step: "{ manifests: [web.yaml], timeout: 3s, settle: 1s }", code: 4 };
+const ROLLOUT: Story = Story { tag: GOOD, step: DEPLOY, code: 0 };
+const ROLLBACK: Story = Story { tag: BAD, step: FAIL, code: 4 };
 
 /// Which write is disturbed: its number among those that are done.
 #[derive(Debug, Clone, Copy)]
@@ -40,13 +36,13 @@ struct Point {
 
 #[tokio::test]
 async fn parity_15_an_agent_killed_at_any_write_of_a_rollout_goes_on_with_it() -> Result<()> {
-    GOOD.at_every_write().await
+    ROLLOUT.at_every_write().await
 }
 
 #[tokio::test]
 async fn parity_15_an_agent_killed_at_any_write_of_a_rollback_gives_back_what_was_live()
 -> Result<()> {
-    BAD.at_every_write().await
+    ROLLBACK.at_every_write().await
 }
 
 impl Story {
@@ -66,12 +62,12 @@ impl Story {
 
     /// What is written when nothing goes wrong.
     async fn undisturbed(self) -> Result<Vec<Write>> {
-        let site = self.site().await?;
+        let site = Site::open(self.tag, &[self.step]).await?;
         let before = site.objects().await?;
         let agent = site.agent().await?;
         let ended = async {
             site.stage.run(&[]).await?.expect(self.code)?;
-            self.ended_well(&site, &before).await
+            site.ended_well(self.tag, &before).await
         };
         site.explained(ended.await, &[&agent])?;
         // The Lease is given up last.
@@ -83,7 +79,7 @@ impl Story {
     }
 
     async fn disturbed_at(self, point: Point) -> Result<()> {
-        let site = self.site().await?;
+        let site = Site::open(self.tag, &[self.step]).await?;
         let before = site.objects().await?;
         let held = site.proxy.hold(point.when, move |_, number| number == point.number);
         let mut agent = site.agent().await?;
@@ -95,24 +91,9 @@ impl Story {
         let (run, again) = tokio::join!(site.stage.run(&[]), strike);
         let ended = async {
             run?.expect(self.code)?;
-            self.ended_well(&site, &before).await
+            site.ended_well(self.tag, &before).await
         };
         let again = again.with_context(|| format!("{point:?}: {}", site.told(&[&agent])))?;
         site.explained(ended.await, &[&again]).with_context(|| format!("{point:?}"))
-    }
-
-    async fn site(self) -> Result<Site> {
-        Site::open(self.tag, &[&format!("deploy: {}", self.step)]).await
-    }
-
-    async fn ended_well(self, site: &Site, before: &Objects) -> Result<()> {
-        match self.code {
-            0 => site.is_new(self.tag).await?,
-            _ => {
-                site.steady("1").await?;
-                site.objects().await?.must_be(before)?;
-            }
-        }
-        site.settled().await
     }
 }

@@ -2,4 +2,7 @@
 //! proxy stands between each agent and its API server.
 
 mod every_write;
+mod machines;
+mod outage;
 mod site;
+mod states;

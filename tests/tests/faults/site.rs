@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use lockstep_tests::{
     cluster::Cluster,
-    proxy::Proxy,
+    proxy::{Proxy, Write},
     stage::{FILE, Objects, Seat, Stage},
     world::Process,
 };
@@ -21,7 +21,7 @@ kind: Deployment
 metadata: { name: web }
 spec:
   replicas: 1
-  progressDeadlineSeconds: 600
+  progressDeadlineSeconds: DEADLINE
   selector: { matchLabels: { app: web } }
   template:
     metadata: { labels: { app: web } }
@@ -37,8 +37,27 @@ metadata: { name: extra }
 data: { a: b }
 "#;
 
-/// The deployment of everything at once.
-pub(crate) const DEPLOY: &str = "{ manifests: [web.yaml], timeout: 2m, settle: 1s }";
+/// A version that becomes ready, and one that never does.
+pub(crate) const GOOD: &str = "2";
+pub(crate) const BAD: &str = "2-unready";
+
+/// The step that deploys a version.
+pub(crate) const DEPLOY: &str = "deploy: { manifests: [web.yaml], timeout: 2m, settle: 1s }";
+
+/// The same for [`BAD`]: it fails once everything is written, when the Deployment's controller gives
+/// up. A successor does not wait for that a second time.
+pub(crate) const FAIL: &str = "deploy: { manifests: [web.yaml], timeout: 30s, settle: 1s }";
+
+/// Whether a write gives the Deployment the image of this version.
+pub(crate) fn brings(write: &Write, tag: &str) -> bool {
+    let image = write.body.pointer("/spec/template/spec/containers/0/image");
+    image.and_then(Value::as_str) == Some(&format!("shop/web:{tag}"))
+}
+
+fn manifests(tag: &str) -> String {
+    let deadline = if tag == BAD { "1" } else { "600" };
+    MANIFESTS.replace("TAG", tag).replace("DEADLINE", deadline)
+}
 
 /// One pipeline of one workflow, with version 1 live as a person has applied it.
 pub(crate) struct Site {
@@ -50,21 +69,25 @@ pub(crate) struct Site {
 impl Site {
     /// The version to deploy, and the workflow's steps.
     pub(crate) async fn open(tag: &str, steps: &[&str]) -> Result<Self> {
-        Self::with(tag, steps, "").await
+        Self::with(tag, steps, ("", "")).await
     }
 
-    /// The same, with more in the pipeline.
-    pub(crate) async fn with(tag: &str, steps: &[&str], more: &str) -> Result<Self> {
+    /// The same, with barriers and further workflows.
+    pub(crate) async fn with(
+        tag: &str,
+        steps: &[&str],
+        (barriers, others): (&str, &str),
+    ) -> Result<Self> {
         let cluster = Cluster::shared().await?;
         let stage = Stage::new(cluster).await?;
         let namespace = cluster.namespace("web").await?;
-        cluster.apply(&namespace, &MANIFESTS.replace("TAG", "1")).await?;
-        stage.write("web.yaml", &(MANIFESTS.replace("TAG", tag) + ADDED))?;
+        cluster.apply(&namespace, &manifests("1")).await?;
+        stage.write("web.yaml", &(manifests(tag) + ADDED))?;
         let steps: String = steps.iter().map(|step| format!("        - {step}\n")).collect();
         let pipeline = format!(
             "apiVersion: lockstep.dev/v1alpha1\nkind: Pipeline\nmetadata: {{ name: shop }}\nspec:\n\
-             {more}  workflows:\n    - name: web\n      target: {{ kubernetes: {{ namespace: {namespace} }} }}\n      \
-             steps:\n{steps}"
+             {barriers}  workflows:\n    - name: web\n      target: {{ kubernetes: {{ namespace: {namespace} }} }}\n      \
+             steps:\n{steps}{others}"
         );
         stage.write(FILE, &pipeline)?;
         let proxy = Proxy::before(cluster).await?;
@@ -84,6 +107,12 @@ impl Site {
         let seat =
             Seat { workflow: "web", namespace: &self.namespace, kubeconfig, called, more: &[] };
         self.stage.seat(&seat).await
+    }
+
+    /// Has somebody arrive at a barrier of the open run, once there is one.
+    pub(crate) async fn arrive(&self, barrier: &str, party: &str) -> Result<()> {
+        let arrive = ["barrier", "arrive", barrier, "--pipeline", "shop", "--party", party];
+        self.stage.lockstep(&[&arrive[..], &["--wait-for-run"]].concat()).await?.expect(0).map(drop)
     }
 
     pub(crate) async fn objects(&self) -> Result<Objects> {
@@ -107,6 +136,23 @@ impl Site {
         let found = [data("web"), data("extra")];
         anyhow::ensure!(found == wanted.map(Some), "the new version is not there: {found:?}");
         Ok(())
+    }
+
+    /// Sees that everything is new, or, where that could not be, as it was before; and that
+    /// nothing is owed.
+    pub(crate) async fn ended_well(&self, tag: &str, before: &Objects) -> Result<()> {
+        if tag == GOOD {
+            self.is_new(tag).await?;
+        } else {
+            self.is_as(before).await?;
+        }
+        self.settled().await
+    }
+
+    /// Waits until version 1 is back, and sees that everything is as it was.
+    pub(crate) async fn is_as(&self, before: &Objects) -> Result<()> {
+        self.steady("1").await?;
+        self.objects().await?.must_be(before)
     }
 
     /// Waits until nothing is owed: every undo record is settled.
