@@ -212,12 +212,21 @@ pub fn class(key: &ObjectKey, before: Option<&Value>, after: &Value) -> Class {
     if is_job && is_suspended(before) && !is_suspended(after) {
         return Class::OneWay("a Job that is let run is not undone by suspending it");
     }
-    let storage = Path::of_fields(&["spec", "resources", "requests", "storage"]);
-    if is("", "PersistentVolumeClaim") && get(before, &storage) != get(after, &storage) {
-        return Class::OneWay("a volume that has grown does not shrink");
+    if grown(key, before, after).is_some() {
+        return Class::OneWay(GROWN);
     }
     let freed = if is("", "Service") { freed(before, after) } else { Vec::new() };
     if freed.is_empty() { Class::Exact } else { Class::Costly(freed) }
+}
+
+/// Why the size of a claim is not given back.
+pub const GROWN: &str = "a volume that has grown does not shrink";
+
+/// Where a claim has another size than before: only more is possible.
+pub fn grown(key: &ObjectKey, before: &Value, after: &Value) -> Option<Path> {
+    let is_claim = key.group().is_empty() && key.kind == "PersistentVolumeClaim";
+    let size = Path::of_fields(&["spec", "resources", "requests", "storage"]);
+    (is_claim && get(before, &size) != get(after, &size)).then_some(size)
 }
 
 /// What an object becomes: the dry run's answer, without what adopted managers lose. The server

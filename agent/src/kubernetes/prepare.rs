@@ -11,7 +11,7 @@ use lockstep_shared::{
     plan::{Action, Deploy, KubernetesTarget, Workflow},
     time::Timestamp,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     adopt::{Adopt, Keeper, dropped, keeper, replicas},
@@ -21,7 +21,7 @@ use super::{
     fields::{FieldSet, get, put},
     health::{self, Health, Pin, Related, Rules, Sight},
     looks,
-    object::{ObjectKey, RunMark, mark},
+    object::{ObjectKey, RUN_ANNOTATION, RunMark, mark},
     order,
     preview::{self, ObjectPreview, StepPreview},
     progress::Progress,
@@ -188,6 +188,9 @@ impl Looking<'_> {
                  step, or take it out"
             )));
         }
+        if live.is_some() && outcome != Outcome::Unchanged {
+            self.refuse_lost_grants(&wanted.key, &place).await?;
+        }
         let unhealthy = self.unhealthy(live.as_ref()).await?;
         let mut shown = ObjectPreview::new(wanted, &outcome, &class);
         if let (Some(live), Some(planned)) = (&live, &planned) {
@@ -247,6 +250,30 @@ impl Looking<'_> {
             "it is deployed by {name}, which would undo a rollback; take it out of there, or allow \
              it with `allowManagedBy: {name}` at the workflow's target"
         ))
+    }
+
+    /// Refuses to change a Role that grants more than the agent holds: whoever gives it back would
+    /// have to hold all of that.
+    async fn refuse_lost_grants(&self, key: &ObjectKey, place: &Place) -> Result<(), Problem> {
+        let is_role = matches!(key.kind.as_str(), "Role" | "ClusterRole");
+        if key.group() != "rbac.authorization.k8s.io" || !is_role {
+            return Ok(());
+        }
+        // The server looks at all that a Role grants, whatever is changed in it.
+        let mark = self.all.mark.to_string();
+        let touch = json!({ "metadata": { "annotations": { RUN_ANNOTATION: mark } } });
+        match self.all.cluster.dry_merge(place, &touch).await {
+            Err(refusal) if refusal.reason == Reason::Forbidden => Err(Problem::Object(
+                key.clone(),
+                format!(
+                    "a rollback could not give it back, since the agent does not hold all that it \
+                     grants now: {}; give the agent these rights, or take the object out",
+                    refusal.words
+                ),
+            )),
+            Err(refusal) if refusal.reason.is_transient() => Err(refusal.into()),
+            _ => Ok(()),
+        }
     }
 
     async fn judge(

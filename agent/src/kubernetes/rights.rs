@@ -28,6 +28,13 @@ pub type Rights = BTreeMap<Subject, BTreeSet<&'static str>>;
 /// What is done to the objects that a step brings.
 const DEPLOYED: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
+/// Kinds of no namespace that nothing of ours ever deletes, so that nobody has to let us.
+const NEVER_DELETED: &[(&str, &str)] = &[
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("", "namespaces"),
+    ("", "persistentvolumes"),
+];
+
 /// What is read and written besides, in the namespace of the objects.
 const BESIDES: &[(&str, &str, &[&str])] = &[
     ("apps", "replicasets", &["get", "list", "watch"]),
@@ -50,6 +57,15 @@ pub fn at_target(deployed: &BTreeSet<Subject>) -> Rights {
         rights.entry(subject.clone()).or_default().extend(DEPLOYED);
     }
     rights
+}
+
+/// The rights on objects of no namespace, such as definitions: no Role gives them.
+pub fn cluster_wide(deployed: &BTreeSet<Subject>) -> Rights {
+    let verbs = |subject: &Subject| {
+        let is_kept = NEVER_DELETED.contains(&(subject.group.as_str(), subject.resource.as_str()));
+        DEPLOYED.iter().copied().filter(|verb| !is_kept || *verb != "delete").collect()
+    };
+    deployed.iter().map(|subject| (subject.clone(), verbs(subject))).collect()
 }
 
 /// The rights in the agent's own namespace.
@@ -75,16 +91,31 @@ pub fn together(one: Rights, other: Rights) -> Rights {
 
 /// The Role that gives these rights, as `kubectl apply` takes it.
 pub fn role(name: &str, namespace: &str, rights: &Rights) -> Value {
-    let rule = |(subject, verbs): (&Subject, &BTreeSet<&str>)| json!({ "apiGroups": [subject.group], "resources": [subject.resource], "verbs": verbs });
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
         "metadata": { "name": name, "namespace": namespace },
-        "rules": rights.iter().map(rule).collect::<Vec<_>>(),
+        "rules": rules(rights),
     })
 }
 
-/// Those of the rights that these credentials do not have in a namespace.
+/// The ClusterRole that gives these rights on objects of no namespace.
+pub fn cluster_role(name: &str, rights: &Rights) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": { "name": name },
+        "rules": rules(rights),
+    })
+}
+
+fn rules(rights: &Rights) -> Vec<Value> {
+    let rule = |(subject, verbs): (&Subject, &BTreeSet<&str>)| json!({ "apiGroups": [subject.group], "resources": [subject.resource], "verbs": verbs });
+    rights.iter().map(rule).collect()
+}
+
+/// Those of the rights that these credentials do not have in a namespace; in none (an empty name):
+/// on objects of no namespace.
 ///
 /// # Errors
 /// [`Refusal`] if the server does not say.
@@ -116,6 +147,17 @@ mod tests {
         assert!(rights[&Subject::new("", "pods")].contains("patch"));
         assert!(rights[&Subject::new("apps", "deployments")].contains("delete"));
         assert!(!rights[&Subject::new("apps", "replicasets")].contains("patch"));
+    }
+
+    #[test]
+    fn of_no_namespace_only_what_is_kept_need_not_be_deleted() {
+        let definitions = Subject::new("apiextensions.k8s.io", "customresourcedefinitions");
+        let classes = Subject::new("networking.k8s.io", "ingressclasses");
+        let rights = cluster_wide(&BTreeSet::from([definitions.clone(), classes.clone()]));
+        assert!(rights[&classes].contains("delete") && rights[&classes].contains("create"));
+        assert!(
+            !rights[&definitions].contains("delete") && rights[&definitions].contains("create")
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use lockstep_shared::fold::listed;
 
 use super::{
     adopt::targets,
+    class,
     client::{Apply, Place, Reason, Refusal, Resource},
     evidence::Evidence,
     health::{Limits, Pin, Rules, StepHealth, StepVerdict},
@@ -101,11 +102,16 @@ impl Rollback<'_> {
             let Some((place, live)) = self.writer.look(&before.key).await? else {
                 return Ok(vec![format!("{}: its kind is not served any more", before.key)]);
             };
+            let grown = live.as_ref().and_then(|live| class::grown(&before.key, pre_image, live));
+            way = way.leaving(grown.iter().cloned().collect());
             let step = way.next(live.as_ref()).map_err(|error| unreadable(&before.key, &error))?;
             let sent = match &step {
                 Step::Done(residue) => {
                     let told = |residue| format!("{}: {residue}", before.key);
-                    return Ok(residue.iter().map(told).collect());
+                    let kept = grown.map(|path| {
+                        format!("{}: {path}: kept on purpose: {}", before.key, class::GROWN)
+                    });
+                    return Ok(residue.iter().map(told).chain(kept).collect());
                 }
                 Step::Apply(body) => self.writer.apply(&place, body, Apply::Plain).await,
                 Step::Patch(patch) => self.writer.patch(&place, patch).await,

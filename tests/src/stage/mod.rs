@@ -132,7 +132,32 @@ impl Stage {
             "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }],
         });
         self.cluster.apply(namespace, &binding.to_string()).await?;
+        if role.contains("kind: ClusterRole") {
+            self.bind_cluster_wide(workflow, namespace).await?;
+        }
         Ok(account)
+    }
+
+    /// Gives the account what the doctor wants of the whole cluster; it goes with the namespace.
+    async fn bind_cluster_wide(&self, workflow: &str, namespace: &str) -> Result<()> {
+        let name = format!("lockstep-{namespace}-{workflow}");
+        let owner = self.cluster.get(&["namespace", namespace]).await?;
+        let owner = json!([{
+            "apiVersion": "v1", "kind": "Namespace", "name": namespace,
+            "uid": owner["metadata"]["uid"],
+        }]);
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": { "name": name, "ownerReferences": owner },
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name,
+            },
+            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }],
+        });
+        self.cluster.apply(namespace, &binding.to_string()).await?;
+        let owned = json!({ "metadata": { "ownerReferences": owner } }).to_string();
+        let patch = ["patch", "clusterrole", &name, "--type=merge", "-p", &owned];
+        self.cluster.kubectl(&patch).await.map(drop)
     }
 
     /// Starts an administrator's agent of a workflow and waits until it is ready.

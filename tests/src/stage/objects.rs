@@ -6,7 +6,10 @@ use anyhow::{Context, Result, ensure};
 use lockstep_agent::kubernetes::object::RUN_ANNOTATION;
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::{
+    cluster::Cluster,
+    world::{SOON, until},
+};
 
 /// What controllers make, and what tells of the past.
 const NOT_A_USERS: &[&str] = &["events", "endpoints", "leases", "pods"];
@@ -25,6 +28,14 @@ impl Objects {
     /// # Errors
     /// If it cannot be listed.
     pub async fn live(cluster: &Cluster, namespaces: &[&str]) -> Result<Self> {
+        // In a cluster that others use too, a kind may go between two requests.
+        until("all objects are listed", SOON, || async {
+            Self::listed(cluster, namespaces).await.map_err(|error| format!("{error:#}"))
+        })
+        .await
+    }
+
+    async fn listed(cluster: &Cluster, namespaces: &[&str]) -> Result<Self> {
         let kinds = ["api-resources", "--namespaced", "--verbs=list", "-o", "name"];
         let kinds = cluster.kubectl(&[&kinds[..], &["--cached=false"]].concat()).await?;
         let of_users = |kind: &&str| {

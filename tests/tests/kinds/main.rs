@@ -4,6 +4,8 @@
 //! `before.yaml` is what is there, `after.yaml` its next version, and `added.yaml` what comes besides.
 
 mod back;
+mod claims;
+mod custom;
 mod first;
 mod quota;
 mod refused;

@@ -107,3 +107,22 @@ async fn what_can_never_be_changed_is_refused_with_the_way_out() -> Result<()> {
     ensure!(text.contains("give the object a new name (a Job may use generateName)"), "{text}");
     scene.objects().await?.must_be(&before)
 }
+
+#[tokio::test]
+async fn a_role_that_grants_more_than_the_agent_holds_is_not_changed() -> Result<()> {
+    let scene = Scene::new(HELD).await?;
+    let role = |rules: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{ name: strong }}\n\
+             rules: [ {{ apiGroups: [ '' ], {rules} }} ]\n"
+        )
+    };
+    scene.stage.write("all.yaml", &role("resources: [ pods ], verbs: [ get ]"))?;
+    let agent = scene.agent().await?;
+    scene.apply(&role("resources: [ nodes ], verbs: [ get ]")).await?;
+    let output = scene.stage.lockstep(&["plan", super::FILE, "--live"]).await?;
+    let text = output.expect(4).with_context(|| agent.tail())?;
+    ensure!(text.contains("Role ") && text.contains("a rollback could not give it back"), "{text}");
+    ensure!(text.contains("nodes"), "it names the right: {text}");
+    Ok(())
+}

@@ -202,6 +202,20 @@ impl Cluster {
         self.patch(&what, place, &params, &Patch::Merge(patch)).await
     }
 
+    /// Whether such a change would be let through; writes nothing.
+    ///
+    /// # Errors
+    /// [`Refusal`] as the change would be refused.
+    pub async fn dry_merge(&self, place: &Place, patch: &Value) -> Result<Value, Refusal> {
+        let what = format!("change {place} (dry run)");
+        let params = PatchParams {
+            dry_run: true,
+            field_manager: Some(MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        patiently(|| async { self.patch(&what, place, &params, &Patch::Merge(patch)).await }).await
+    }
+
     /// Carries out the operations of a JSON patch, all or none.
     ///
     /// # Errors

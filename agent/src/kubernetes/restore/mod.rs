@@ -102,7 +102,8 @@ impl<'a> Restoration<'a> {
         }
     }
 
-    /// Leaves these paths, and all below them, to others: an autoscaler's replicas (rule 6).
+    /// Leaves these paths, and all below them, as they are: an autoscaler's replicas (rule 6), the
+    /// size of a claim that has grown.
     #[must_use]
     pub fn leaving(mut self, leave: FieldSet) -> Self {
         self.leave = leave;
@@ -197,7 +198,8 @@ impl<'a> Restoration<'a> {
         }
         // An apply would conflict with what we wrote other than by apply.
         let nobody: Adopt = [""; 0].into_iter().collect();
-        let fold = adopt::before_apply(facts.live, &nobody, &FieldSet::new())?;
+        // What is left to others would be removed by an apply while our entry has it.
+        let fold = adopt::before_apply(facts.live, &nobody, &self.leave)?;
         if let Some(patch) = fold.filter(|_| self.entry_patches < MAX_ENTRY_PATCHES) {
             self.asked = Some(Asked::Entries);
             return Ok(Some(Step::Patch(patch)));

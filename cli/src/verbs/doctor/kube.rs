@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use lockstep_agent::kubernetes::{
-    client::{Access, Cluster},
+    client::{Access, Cluster, Refusal},
+    object::ObjectKey,
+    order::defines,
     rights::{self, Rights, Subject},
 };
 use lockstep_shared::{
@@ -70,16 +72,21 @@ impl Kube {
         let cluster = access.cluster(None).await;
         let cluster = cluster.or_exit(Exit::Invalid, &cannot)?;
         let deployed = deployed(&cluster, bundle).await.or_exit(Exit::Unavailable, &cannot)?;
-        let at_target = rights::at_target(&deployed);
+        let at_target = rights::at_target(&deployed.namespaced);
+        let cluster_wide = rights::cluster_wide(&deployed.cluster_wide);
         let missing = rights::missing(&cluster, &target.namespace, &at_target).await;
         let mut missing = missing.or_exit(Exit::Unavailable, &cannot)?;
         let at_home = rights::missing(&cluster, cluster.namespace(), &rights::at_home()).await;
         missing = rights::together(missing, at_home.or_exit(Exit::Unavailable, &cannot)?);
+        let on_cluster = rights::missing(&cluster, "", &cluster_wide).await;
+        missing = rights::together(missing, on_cluster.or_exit(Exit::Unavailable, &cannot)?);
         let all = rights::together(at_target, rights::at_home());
-        let role = rights::role(&format!("lockstep-{name}"), &target.namespace, &all);
-        let role = serde_saphyr::to_string(&role)
-            .or_exit(Exit::Internal, "cannot write a Role as YAML")?;
         let namespace = &target.namespace;
+        let mut role = yaml(&rights::role(&format!("lockstep-{name}"), namespace, &all))?;
+        if !cluster_wide.is_empty() {
+            let name = format!("lockstep-{namespace}-{name}");
+            role = format!("{role}---\n{}", yaml(&rights::cluster_role(&name, &cluster_wide))?);
+        }
         if missing.is_empty() {
             let found = format!("{name} may do everything that it needs in {namespace}:\n{role}");
             return Ok(Look::ok("kubernetes", found));
@@ -102,20 +109,49 @@ fn told(missing: &Rights) -> Vec<String> {
     missing.iter().map(each).collect()
 }
 
+fn yaml(role: &Value) -> Result<String, Failure> {
+    let text = serde_saphyr::to_string(role);
+    let text = text.or_exit(Exit::Internal, "cannot write a Role as YAML")?;
+    Ok(format!("{}\n", text.trim_end()))
+}
+
 /// The kinds that a bundle brings, as rights name them.
-async fn deployed(
-    cluster: &Cluster,
-    bundle: Option<&Bundle>,
-) -> Result<BTreeSet<Subject>, lockstep_agent::kubernetes::client::Refusal> {
-    let mut subjects = BTreeSet::new();
-    for manifest in bundle.into_iter().flat_map(|bundle| bundle.steps.values().flatten()) {
+#[derive(Debug, Default)]
+struct Deployed {
+    namespaced: BTreeSet<Subject>,
+    cluster_wide: BTreeSet<Subject>,
+}
+
+async fn deployed(cluster: &Cluster, bundle: Option<&Bundle>) -> Result<Deployed, Refusal> {
+    let mut deployed = Deployed::default();
+    let manifests = || bundle.into_iter().flat_map(|bundle| bundle.steps.values().flatten());
+    for manifest in manifests() {
         let text = |name: &str| manifest.object.get(name).and_then(Value::as_str);
         let (version, kind) = (text("apiVersion").unwrap_or(""), text("kind").unwrap_or(""));
         let group = version.split_once('/').map_or("", |(group, _)| group).to_owned();
-        let resource = cluster.resource(version, kind).await?;
-        // A kind that is not served yet is usually called so.
-        let resource = resource.map_or_else(|| kind.to_lowercase() + "s", |found| found.plural);
-        subjects.insert(Subject { group, resource });
+        let (resource, namespaced) = match cluster.resource(version, kind).await? {
+            Some(served) => (served.plural, served.namespaced),
+            None => {
+                let definition = ObjectKey::of(&manifest.object).ok().and_then(|key| {
+                    manifests().find(|other| defines(&other.object, &key)).map(|it| &it.object)
+                });
+                will_be_served(definition, kind)
+            }
+        };
+        let subject = Subject { group, resource };
+        match namespaced {
+            true => deployed.namespaced.insert(subject),
+            false => deployed.cluster_wide.insert(subject),
+        };
     }
-    Ok(subjects)
+    Ok(deployed)
+}
+
+/// What a kind that is not served yet is called, and whether its objects are in namespaces: its
+/// definition says it, and without one it is guessed.
+fn will_be_served(definition: Option<&Value>, kind: &str) -> (String, bool) {
+    let text = |pointer: &str| definition?.pointer(pointer)?.as_str();
+    let plural = text("/spec/names/plural").map(str::to_owned);
+    let is_clusters = text("/spec/scope") == Some("Cluster");
+    (plural.unwrap_or_else(|| kind.to_lowercase() + "s"), !is_clusters)
 }
