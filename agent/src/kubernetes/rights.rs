@@ -89,13 +89,49 @@ pub fn together(one: Rights, other: Rights) -> Rights {
     all
 }
 
-/// The Role that gives these rights, as `kubectl apply` takes it.
-pub fn role(name: &str, namespace: &str, rights: &Rights) -> Value {
+/// Those of a Role's rules that go beyond these rights. Who makes a Role has to hold what it
+/// grants.
+pub fn beyond(rules: &[Value], rights: &Rights) -> Vec<Value> {
+    let is_held = |(group, resource, verb, _): &(&str, &str, &str, &str)| {
+        let verbs = rights.get(&Subject::new(group, resource));
+        verbs.is_some_and(|verbs| verbs.iter().any(|held| held == verb))
+    };
+    let goes_beyond = |rule: &&Value| {
+        let singles = singles(rule);
+        singles.is_empty() || !singles.iter().all(is_held)
+    };
+    rules.iter().filter(goes_beyond).cloned().collect()
+}
+
+/// Each group, resource, verb and name (empty: all) that a rule names.
+fn singles(rule: &Value) -> Vec<(&str, &str, &str, &str)> {
+    let texts = |member: &str| -> Vec<&str> {
+        rule[member].as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let (groups, resources) = (texts("apiGroups"), texts("resources"));
+    let (verbs, mut names) = (texts("verbs"), texts("resourceNames"));
+    if names.is_empty() {
+        names.push("");
+    }
+    let mut singles = Vec::new();
+    for group in groups {
+        for resource in &resources {
+            for verb in &verbs {
+                singles.extend(names.iter().map(|name| (group, *resource, *verb, *name)));
+            }
+        }
+    }
+    singles
+}
+
+/// The Role that gives these rights and `granted` rules, as `kubectl apply` takes it.
+pub fn role(name: &str, namespace: &str, rights: &Rights, granted: &[Value]) -> Value {
+    let rules = [rules(rights).as_slice(), granted].concat();
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "Role",
         "metadata": { "name": name, "namespace": namespace },
-        "rules": rules(rights),
+        "rules": rules,
     })
 }
 
@@ -127,9 +163,29 @@ pub async fn missing(
     let mut missing = Rights::new();
     for (subject, verbs) in rights {
         for verb in verbs {
-            if !cluster.may(namespace, &subject.group, &subject.resource, verb).await? {
+            if !cluster.may(namespace, &subject.group, &subject.resource, verb, "").await? {
                 missing.entry(subject.clone()).or_default().insert(verb);
             }
+        }
+    }
+    Ok(missing)
+}
+
+/// What these rules allow and these credentials may not do, each as a person reads it.
+///
+/// # Errors
+/// [`Refusal`] if the server does not say.
+pub async fn missing_of(
+    cluster: &Cluster,
+    namespace: &str,
+    rules: &[Value],
+) -> Result<Vec<String>, Refusal> {
+    let mut missing = Vec::new();
+    for (group, resource, verb, name) in rules.iter().flat_map(singles) {
+        if !cluster.may(namespace, group, resource, verb, name).await? {
+            let dot = if group.is_empty() { "" } else { "." };
+            let name = if name.is_empty() { String::new() } else { format!(" {name}") };
+            missing.push(format!("{verb} {resource}{dot}{group}{name}"));
         }
     }
     Ok(missing)
@@ -150,6 +206,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_role_of_the_manifests_grants_besides_is_needed_as_well() {
+        let rights = at_target(&BTreeSet::from([Subject::new("", "configmaps")]));
+        let rule = |resource: &str| json!({ "apiGroups": [""], "resources": [resource], "verbs": ["get", "list"] });
+        assert_eq!(beyond(&[rule("configmaps"), rule("nodes")], &rights), [rule("nodes")]);
+    }
+
+    #[test]
     fn of_no_namespace_only_what_is_kept_need_not_be_deleted() {
         let definitions = Subject::new("apiextensions.k8s.io", "customresourcedefinitions");
         let classes = Subject::new("networking.k8s.io", "ingressclasses");
@@ -164,7 +227,7 @@ mod tests {
     fn a_role_names_every_right_once_and_nothing_that_would_give_more() {
         let deployed = BTreeSet::from([Subject::new("", "secrets")]);
         let rights = together(at_target(&deployed), at_home());
-        let role = role("lockstep", "shop", &rights);
+        let role = role("lockstep", "shop", &rights, &[]);
         let text = role.to_string();
         assert_eq!(text.matches("\"secrets\"").count(), 1);
         assert!(!text.contains("escalate") && !text.contains("bind") && !text.contains('*'));

@@ -269,7 +269,8 @@ impl Cluster {
         }
     }
 
-    /// Whether these credentials may do something in a namespace.
+    /// Whether these credentials may do something in a namespace; to the object of a name, or
+    /// (without one) to all.
     ///
     /// # Errors
     /// [`Refusal`] if the server does not say.
@@ -279,6 +280,7 @@ impl Cluster {
         group: &str,
         resource: &str,
         verb: &str,
+        name: &str,
     ) -> Result<bool, Refusal> {
         let what = format!("ask whether one may {verb} {resource}");
         let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
@@ -287,7 +289,7 @@ impl Cluster {
             "kind": "SelfSubjectAccessReview",
             "spec": { "resourceAttributes": {
                 "namespace": namespace, "group": group, "resource": resource,
-                "subresource": part, "verb": verb,
+                "subresource": part, "verb": verb, "name": name,
             } },
         });
         let path = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");

@@ -82,18 +82,23 @@ impl Kube {
         missing = rights::together(missing, on_cluster.or_exit(Exit::Unavailable, &cannot)?);
         let all = rights::together(at_target, rights::at_home());
         let namespace = &target.namespace;
-        let mut role = yaml(&rights::role(&format!("lockstep-{name}"), namespace, &all))?;
+        let granted = rights::beyond(&granted(bundle), &all);
+        let not_held = rights::missing_of(&cluster, namespace, &granted).await;
+        let not_held = not_held.or_exit(Exit::Unavailable, &cannot)?;
+        let called = format!("lockstep-{name}");
+        let mut role = yaml(&rights::role(&called, namespace, &all, &granted))?;
         if !cluster_wide.is_empty() {
             let name = format!("lockstep-{namespace}-{name}");
             role = format!("{role}---\n{}", yaml(&rights::cluster_role(&name, &cluster_wide))?);
         }
-        if missing.is_empty() {
+        let lacking = [told(&missing), not_held].concat();
+        if lacking.is_empty() {
             let found = format!("{name} may do everything that it needs in {namespace}:\n{role}");
             return Ok(Look::ok("kubernetes", found));
         }
         let found = format!(
             "{name} may not {} in {namespace}; it needs this Role:\n{role}",
-            lockstep_shared::fold::listed(told(&missing))
+            lockstep_shared::fold::listed(lacking)
         );
         Ok(Look::fail("kubernetes", found, "apply the Role and bind it to the agent's account"))
     }
@@ -107,6 +112,17 @@ fn told(missing: &Rights) -> Vec<String> {
         format!("{} {}{group}{}", verbs.join(", "), subject.resource, subject.group)
     };
     missing.iter().map(each).collect()
+}
+
+/// What the Roles among the manifests grant.
+fn granted(bundle: Option<&Bundle>) -> Vec<Value> {
+    let manifests = bundle.into_iter().flat_map(|bundle| bundle.steps.values().flatten());
+    let is_role = |object: &&Value| {
+        let version = object["apiVersion"].as_str().unwrap_or_default();
+        version.starts_with("rbac.authorization.k8s.io/") && object["kind"] == "Role"
+    };
+    let roles = manifests.map(|manifest| &manifest.object).filter(is_role);
+    roles.filter_map(|role| role["rules"].as_array()).flatten().cloned().collect()
 }
 
 fn yaml(role: &Value) -> Result<String, Failure> {
