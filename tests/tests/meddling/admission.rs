@@ -17,12 +17,12 @@ struct House {
     service: Service,
     webhook: Webhook,
     kind: &'static str,
-    _agent: Process,
+    agent: Process,
 }
 
 impl House {
     async fn open(kind: &'static str) -> Result<Self> {
-        let (service, _agent) = Service::open_in(Cluster::local().await?, &["apply"]).await?;
+        let (service, agent) = Service::open_in(Cluster::local().await?, &["apply"]).await?;
         let webhook = Webhook::serve(deny_all)?;
         let configuration = webhook.configuration(kind, &service.namespace).to_string();
         service.apply(&configuration).await?;
@@ -33,7 +33,7 @@ impl House {
             }
         })
         .await?;
-        Ok(Self { service, webhook, kind, _agent })
+        Ok(Self { service, webhook, kind, agent })
     }
 
     async fn close(self) -> Result<()> {
@@ -117,10 +117,57 @@ async fn a_webhook_that_refuses_fails_the_plan_or_the_run_with_its_words() -> Re
     house.close().await
 }
 
+fn hang_up(_: &Value) -> Admission {
+    Admission::Silent
+}
+
+#[tokio::test]
+async fn a_webhook_that_does_not_answer_is_waited_for_by_a_deployment_and_by_a_rollback()
+-> Result<()> {
+    let house = House::open("Validating").await?;
+    let service = &house.service;
+    let before = service.objects().await?;
+    house.webhook.judge(allow_all);
+    let put_off = || {
+        let output = house.agent.output();
+        let words = ["trying again", "failed calling webhook"];
+        output.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    };
+    // It is away until a write has been put off for that.
+    let away_after = async |so_far: usize| {
+        until("a write is put off", SOON, || async {
+            if put_off() > so_far { Ok(()) } else { Err(house.agent.tail()) }
+        })
+        .await?;
+        house.webhook.judge(allow_all);
+        anyhow::Ok(())
+    };
+    let deploy = async {
+        service.stage.stands("r1", "backend", "start").await?;
+        house.webhook.judge(hang_up);
+        service.stage.open("r1", "start").await?;
+        away_after(0).await?;
+        service.stage.stands("r1", "backend", "end").await?;
+        let so_far = put_off();
+        house.webhook.judge(hang_up);
+        service.stage.refuse("r1", "end").await?;
+        away_after(so_far).await
+    };
+    let (played, ()) = tokio::try_join!(service.stage.run_as("r1"), deploy)?;
+    played.expect(4)?;
+    service.objects().await?.must_be(&before)?;
+    house.close().await
+}
+
 /// Adds an annotation, a label and a container to version 2.
 fn dress_version_2(request: &Value) -> Admission {
+    if image(request) == Some("shop/web:2") { dress(request) } else { Admission::Allowed }
+}
+
+/// Adds an annotation, a label and a container to what has an image.
+fn dress(request: &Value) -> Admission {
     let dressed = request.pointer("/object/spec/template/spec/containers/1").is_some();
-    if image(request) != Some("shop/web:2") || dressed {
+    if image(request).is_none() || dressed {
         return Admission::Allowed;
     }
     let beside = json!({ "name": "beside", "image": "shop/beside:1" });
@@ -177,8 +224,36 @@ async fn what_a_webhook_adds_goes_with_a_rollback_or_is_told_as_kept_by_admissio
     assert_eq!(web["metadata"]["labels"]["dressed"], "yes");
 
     // And the next run leaves it where it is.
-    service.brings(&SERVICE.replace("TAG", "2"))?;
     house.play("again", dress_version_2, Tester::Lets, 0).await?;
+    let next = service.object("deployment").await?;
+    assert_eq!(next["spec"], web["spec"]);
+    assert_eq!(next["metadata"]["generation"], web["metadata"]["generation"], "no new rollout");
+    house.close().await
+}
+
+#[tokio::test]
+async fn what_a_webhook_had_added_to_the_former_owners_objects_is_given_back_as_it_was()
+-> Result<()> {
+    let house = House::open("Mutating").await?;
+    let service = &house.service;
+    house.webhook.judge(dress);
+    service
+        .apply(
+            &SERVICE.replace("TAG", "1.1").replace("name: web }", "name: web, labels: { a: b } }"),
+        )
+        .await?;
+    service.steady("1.1").await?;
+    let before = service.objects().await?;
+    let web = service.object("deployment").await?;
+    assert_eq!(web.pointer("/spec/template/spec/containers/1/name"), Some(&json!("beside")));
+
+    let said = house.play("aborts", dress, Tester::Refuses, 4).await?;
+    ensure!(!said.contains("does not go back"), "verified: {said}");
+    service.objects().await?.must_be(&before)?;
+    service.steady("1.1").await?;
+
+    house.play("commits", dress, Tester::Lets, 0).await?;
+    service.steady("2").await?;
     let web = service.object("deployment").await?;
     assert_eq!(web.pointer("/spec/template/spec/containers/1/name"), Some(&json!("beside")));
     house.close().await

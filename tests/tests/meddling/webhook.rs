@@ -29,6 +29,8 @@ pub(crate) enum Admission {
     Denied(&'static str),
     /// JSON patch operations.
     Patched(Value),
+    /// Nothing, and hangs up.
+    Silent,
 }
 
 /// How a webhook decides, from the `request` of an AdmissionReview.
@@ -126,6 +128,7 @@ fn answer(stream: TcpStream, config: Arc<ServerConfig>, judge: &Mutex<Judge>) ->
             response["allowed"] = false.into();
             response["status"] = json!({ "message": why });
         }
+        Admission::Silent => return Ok(()),
         Admission::Patched(patch) => {
             response["patchType"] = "JSONPatch".into();
             response["patch"] = STANDARD.encode(patch.to_string()).into();

@@ -55,12 +55,12 @@ pub enum Reason {
     Terminating,
     /// A policy of the cluster does not allow it.
     Policy,
-    /// A webhook said no, or did not answer.
+    /// A webhook said no.
     Webhook {
         /// Whether it only does not take part in dry runs.
         refuses_dry_run: bool,
     },
-    /// The server is there and cannot answer now.
+    /// The server is there and cannot answer now, or a webhook that it asks.
     Busy,
     /// The server was not reached, or did not answer in time: a write may have been done.
     Unreachable,
@@ -147,8 +147,11 @@ fn reason(status: &Status) -> Reason {
 fn webhook(message: &str) -> Option<Reason> {
     let dry = message.contains("does not support dry run");
     let refused = message.contains("admission webhook") && message.contains("denied the request");
-    let failed = message.contains("failed calling webhook");
-    (dry || refused || failed).then_some(Reason::Webhook { refuses_dry_run: dry })
+    if message.contains("failed calling webhook") {
+        // It may be about to be started again: a rollback has to wait for it, not to fail.
+        return Some(Reason::Busy);
+    }
+    (dry || refused).then_some(Reason::Webhook { refuses_dry_run: dry })
 }
 
 fn is_policy(message: &str) -> bool {
@@ -299,6 +302,9 @@ mod tests {
         for (message, reason) in cases {
             assert_eq!(forbidden(message).reason, reason, "{message}");
         }
+        let message = "Internal error occurred: failed calling webhook \"x.y\": EOF";
+        let away = refusal(json!({ "reason": "InternalError", "code": 500, "message": message }));
+        assert!(away.reason.is_transient(), "{away:?}");
         let message = "admission webhook \"x.y\" does not support dry run";
         let dry = refusal(json!({ "reason": "BadRequest", "code": 400, "message": message }));
         assert_eq!(dry.reason, Reason::Webhook { refuses_dry_run: true });
