@@ -125,6 +125,34 @@ async fn who_applies_the_old_version_again_meanwhile_fails_the_run_and_finds_all
 }
 
 #[tokio::test]
+async fn what_others_did_while_no_agent_looked_is_noticed_by_the_next_one() -> Result<()> {
+    let (service, mut agent) = Service::open().await?;
+    let config = format!("{}: ConfigMap web", service.namespace);
+    for (run, words, told) in [
+        ("hotfix", "set image deployment/web app=shop/web:1.1", "was changed by kubectl-set"),
+        ("deleted", "delete configmap web", "is gone"),
+    ] {
+        let mut next = None;
+        let meddle = async {
+            agent.kill()?;
+            service.kubectl(words).await?;
+            next = Some(service.stage.agent("backend", &service.namespace).await?);
+            Ok(())
+        };
+        let said = service.play(run, nothing(), meddle, Tester::Waits).await?.expect(4)?;
+        ensure!(said.contains(told), "{run}: {told:?} is not in {said}");
+        agent = next.context("there is a next one")?;
+        if run == "hotfix" {
+            service.steady("1.1").await?;
+            service.apply(&SERVICE.replace("TAG", "1")).await?;
+        }
+        service.steady("1").await?;
+    }
+    assert_eq!(service.objects().await?.get(&config), None, "it is not brought back");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_the_run_made_is_deleted_whoever_wrote_into_it_but_not_what_another_made() -> Result<()>
 {
     let (service, _agent) = Service::open().await?;

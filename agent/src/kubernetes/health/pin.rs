@@ -65,6 +65,20 @@ impl Pin {
         })
     }
 
+    /// The same for an object that was applied some time before it was read: what the dry run,
+    /// `planned`, said that our apply would own has to be ours still. The number of replicas and our
+    /// own annotation apart: an apply may have left the one out, and need not write the other.
+    ///
+    /// # Errors
+    /// [`PinError`] if the owners of what was planned cannot be read.
+    pub fn as_planned(mut self, planned: &Value) -> Result<Self, PinError> {
+        let mark = Path::of_fields(&["metadata", "annotations", object::RUN_ANNOTATION]);
+        for entry in entries(planned)?.iter().filter(|entry| entry.is_applied_by_us()) {
+            self.owned.extend(&entry.fields.without(&mark).without(&replicas()));
+        }
+        Ok(self)
+    }
+
     /// Whether something that happened at `time` is not older than our apply. Servers write whole
     /// seconds, so within one second nothing is older.
     pub(super) fn is_fresh(&self, time: Timestamp) -> bool {
@@ -158,6 +172,21 @@ mod tests {
             "metadata": { "name": "web", "uid": "u", "managedFields": [entry] },
             "spec": { "replicas": 3 },
         })
+    }
+
+    #[test]
+    fn what_was_taken_before_it_was_read_is_known_from_the_plan() {
+        let mut planned = replicas_of("lockstep", "");
+        planned["metadata"]["managedFields"][0]["operation"] = "Apply".into();
+        planned["metadata"]["managedFields"][0]["fieldsV1"] =
+            json!({ "f:spec": { "f:replicas": {}, "f:paused": {} } });
+        let now = replicas_of("kubectl-edit", "");
+        let pin = Pin::of(&now, Timestamp(0)).unwrap();
+        assert_eq!(pin.standing(&now), Standing::Ours);
+        let Standing::Lost(why) = pin.as_planned(&planned).unwrap().standing(&now) else {
+            panic!("it is not ours")
+        };
+        assert!(why.starts_with(".spec.paused was removed"), "{why}");
     }
 
     #[test]

@@ -215,18 +215,37 @@ impl Inner {
         let rules = Rules::compile(&deploy.healthy).map_err(|error| error_text(&error))?;
         let mut health = StepHealth::finished(self.limits(deploy), rules);
         let steps = self.steps().await?;
+        // Health is watched also where the record is lost, and what undoes the run with it.
+        let record = self.record().await.ok();
         for wanted in steps.get(&step).into_iter().flatten() {
-            let place = place(&self.work.cluster, &wanted.key).await?;
-            let Some(place) = place else { continue };
-            let live = self.work.cluster.get(&place).await?;
-            let Some(live) = live else {
-                // A finished Job may be gone; anything else is noticed as gone by its dependents.
-                continue;
-            };
-            let pin = Pin::of(&live, Timestamp(0)).map_err(|error| error_text(&error))?;
-            health.pin(wanted.key.clone(), pin);
+            let of_it = |before: &&Before| before.key == wanted.key;
+            let before = record.as_ref().and_then(|record| record.of_step(step).find(of_it));
+            let planned = before.and_then(|before| before.planned.as_ref());
+            if let Some(pin) = self.pin_finished(&wanted.key, planned).await? {
+                health.pin(wanted.key.clone(), pin);
+            }
         }
         Ok(self.looking(health))
+    }
+
+    /// What is known of an object that an earlier incarnation saw finished; nothing, if it may be
+    /// gone by now and is.
+    async fn pin_finished(
+        &self,
+        key: &ObjectKey,
+        planned: Option<&Value>,
+    ) -> Result<Option<Pin>, Failure> {
+        let Some(place) = place(&self.work.cluster, key).await? else { return Ok(None) };
+        let live = self.work.cluster.get(&place).await?;
+        let may_be_gone = matches!(key.kind.as_str(), "Job" | "Pod");
+        let Some(known) = live.as_ref().or(planned.filter(|_| !may_be_gone)) else {
+            return Ok(None);
+        };
+        let pin = Pin::of(known, Timestamp(0)).and_then(|pin| match planned {
+            Some(planned) => pin.as_planned(planned),
+            None => Ok(pin),
+        });
+        Ok(Some(pin.map_err(|error| error_text(&error))?))
     }
 
     pub(super) async fn finalize(&self, epoch: Epoch, pace: Pace) -> Result<Vec<String>, Failure> {
