@@ -484,3 +484,37 @@ async fn logs_that_may_not_be_read_hinder_no_rollback() -> Result<()> {
     ensure!(text.contains("no log of pod web-") && !text.contains(PRINTED), "{text}");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_variable_that_is_there_twice_is_given_back_twice_and_refused_in_a_manifest() -> Result<()>
+{
+    let house = House::open().await?;
+    let _agent = house.agent("agent").await?;
+    let with = |image: &str, env: Value| {
+        let pods = PODS.replace("TAG", image);
+        pods.replace("name: app,", &format!("name: app, env: {env},"))
+    };
+    let twice = json!([
+        { "name": "A", "value": "1" }, { "name": "B", "value": "b" }, { "name": "A", "value": "2" },
+    ]);
+    let cluster = house.cluster;
+    cluster.apply(&house.namespace, &with("1", twice.clone())).await?;
+    let before = house.object("deployments", "web").await?.context("web")?;
+    house.write("backend.yaml", &with("2", twice.clone()))?;
+    let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 4).await?;
+    let said = r#"containers[name="app"].env[name="A"] is there twice; remove one"#;
+    ensure!(text.contains(said), "what to do: {text}");
+    house.write("backend.yaml", &with("2", json!([{ "name": "B", "value": "c" }])))?;
+    house.write("fail", "")?;
+    let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 4).await?;
+    ensure!(!text.contains("left:"), "nothing is left: {text}");
+    let after = house.object("deployments", "web").await?.context("web")?;
+    assert_eq!(after["spec"], before["spec"]);
+    let owners = |object: &Value| -> Vec<(Value, Value)> {
+        let all = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let lasting = all.filter(|entry| entry.get("subresource").is_none());
+        lasting.map(|entry| (entry["manager"].clone(), entry["fieldsV1"].clone())).collect()
+    };
+    assert_eq!(owners(&after), owners(&before));
+    Ok(())
+}

@@ -20,6 +20,7 @@ use super::{
     object::{OWNER_LABEL, ObjectKey, RUN_ANNOTATION, label},
     restore::created::is_kept,
 };
+pub(in crate::kubernetes) use refusal::UNTYPED;
 pub use refusal::{Conflict, conflicts};
 
 /// The server's answer to a dry-run apply.
@@ -76,6 +77,8 @@ pub enum Impossible {
     Immutable(String),
     /// The manifest is wrong; the server's words.
     Invalid(String),
+    /// A list of the manifest has two items of one name; where, or the server's words.
+    Twice(String),
     /// The namespace does not exist.
     NoNamespace(String),
     /// Access, quota, policy or a webhook forbids it; the server's words.
@@ -107,6 +110,7 @@ impl fmt::Display for Impossible {
             Self::Invalid(words) => {
                 write!(formatter, "the server finds it invalid: {words}; correct the manifest")
             }
+            Self::Twice(item) => write!(formatter, "{item} is there twice; remove one"),
             Self::NoNamespace(name) => write!(
                 formatter,
                 "the namespace {name} does not exist; make it with `kubectl create namespace \

@@ -77,6 +77,9 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
             false => Outcome::Impossible(Impossible::Conflicts(others)),
         };
     }
+    if let Some(item) = twice(words) {
+        return Outcome::Impossible(Impossible::Twice(item));
+    }
     if let Some(unplanned) = unplanned(key, words, terms) {
         return Outcome::Unplanned(unplanned);
     }
@@ -89,6 +92,8 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
             Impossible::NoNamespace(name.or(key.namespace.as_deref()).unwrap_or("").to_owned())
         }
         422 if exists && is_immutable(status, words) => Impossible::Immutable(told),
+        // What does not fit the schema is an internal error of the server's, in its own view.
+        _ if words.contains(UNTYPED) => Impossible::Invalid(told),
         400 | 422 => Impossible::Invalid(told),
         _ => Impossible::Refused(words.to_owned()),
     })
@@ -128,6 +133,17 @@ fn shortened(words: &str) -> String {
     let first = words.floor_char_boundary(TOLD_FIRST);
     let last = words.ceil_char_boundary(words.len() - TOLD_LAST);
     format!("{} ... {}", &words[..first], &words[last..])
+}
+
+/// What the server says of a manifest that does not fit its kind's schema.
+pub(in crate::kubernetes) const UNTYPED: &str = "failed to create typed patch object";
+
+/// Reads `...: .spec.env: duplicate entries for key [name="A"]`.
+fn twice(words: &str) -> Option<String> {
+    let (before, after) = words.split_once(": duplicate entries for key ")?;
+    let list = before.rsplit([' ', '\n']).next()?;
+    let item = after.split('\n').next()?.trim();
+    Some(format!("{list}{item}"))
 }
 
 fn is_about(status: &Value, resource: &str) -> bool {

@@ -294,3 +294,22 @@ fn what_a_rollback_cannot_take_back_is_one_way() {
     assert_eq!(of(&definition, Some(&json!({})), &json!({})), "one-way");
     assert_eq!(of(&web(), None, &json!({})), "by delete");
 }
+
+/// Seen: the server calls it an internal error, and would say so for ever.
+#[test]
+fn a_manifest_with_two_items_of_one_name_says_which_is_to_go() {
+    let status = json!({"code": 500, "status": "Failure", "message":
+        "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): \
+         .spec.template.spec.containers[name=\"app\"].env: duplicate entries for key \
+         [name=\"FOO\"]"});
+    let Outcome::Impossible(why) = judged(None, Answer::Refusal(&status)) else { panic!() };
+    assert_eq!(
+        why.to_string(),
+        r#".spec.template.spec.containers[name="app"].env[name="FOO"] is there twice; remove one"#
+    );
+    let status = json!({"code": 500, "message":
+        "failed to create typed patch object (shop/web; v1, Kind=Service): .spec.type: \
+         expected string, got &value.valueUnstructured{Value:true}"});
+    let outcome = judged(None, Answer::Refusal(&status));
+    assert!(matches!(outcome, Outcome::Impossible(Impossible::Invalid(_))), "{outcome:?}");
+}

@@ -7,6 +7,8 @@
 use kube::core::{Status, response::StatusCause};
 use serde_json::Value;
 
+use crate::kubernetes::class::UNTYPED;
+
 /// How much of the server's words is kept, in bytes: a webhook may say anything.
 const MAX_WORDS: usize = 1024;
 
@@ -134,6 +136,8 @@ fn reason(status: &Status) -> Reason {
         ("Forbidden", _) => forbidden(status, causes),
         ("Unauthorized", _) => Reason::Unauthorized,
         ("BadRequest" | "UnsupportedMediaType", _) => invalid(causes),
+        // Asked again, it says the same again.
+        (_, 500) if status.message.contains(UNTYPED) => invalid(causes),
         ("Timeout" | "ServerTimeout" | "TooManyRequests" | "ServiceUnavailable", _) => Reason::Busy,
         ("InternalError", _) => Reason::Busy,
         (_, 401) => Reason::Unauthorized,

@@ -20,7 +20,7 @@ pub use at::{exists, get, pointer, put, remove};
 pub use compare::{Differences, compare};
 pub use element::{Element, Literal};
 pub use entry::{Entry, Operation, entries, owned, shape};
-pub use list::item_name;
+pub use list::{has_item_twice, item_name};
 pub use path::Path;
 pub use project::{leaves, project};
 pub use set::FieldSet;

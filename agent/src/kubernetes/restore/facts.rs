@@ -7,7 +7,7 @@ use super::{
         adopt::{Adopt, replicas},
         fields::{
             Differences, Element, Entry, FieldSet, FieldsError, Path, compare, entries, exists,
-            get, item_name, owned,
+            get, has_item_twice, item_name, owned,
         },
     },
     Residue,
@@ -176,6 +176,14 @@ impl<'a> Facts<'a> {
     /// Items that another manager has made anew.
     pub(super) fn remade(&self) -> &FieldSet {
         &self.remade
+    }
+
+    /// Whether what was at a path comes back by a patch: a list that had an item twice, in what is
+    /// there now.
+    pub(super) fn is_replaced(&self, path: &Path) -> bool {
+        let parent = path.and_ancestors().rev().nth(1);
+        has_item_twice(self.before, path, &self.shape)
+            && parent.is_some_and(|parent| exists(self.live, &parent))
     }
 
     /// What others have taken since the pre-image: paths that they did not own, and paths that have

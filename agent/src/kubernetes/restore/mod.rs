@@ -9,6 +9,8 @@
 //! another manager has taken since our write is never touched. The server removes a list item with
 //! all that is inside, whoever owns it; so an item that we added and in which another manager owns
 //! something is kept as a whole, and one that we removed comes back with what others had in it.
+//! A list with two items of one name, which may be there but cannot be applied, comes back by a
+//! patch.
 
 pub mod created;
 mod facts;
@@ -187,7 +189,7 @@ impl<'a> Restoration<'a> {
             match fate {
                 Fate::GiveBack { by_server } if !(*by_server && self.is_without_servers()) => {
                     given_back.insert(path);
-                    is_needed = true;
+                    is_needed |= !facts.is_replaced(path);
                 }
                 Fate::Retract => is_needed = true,
                 _ => {}
@@ -218,10 +220,14 @@ impl<'a> Restoration<'a> {
             paths.map(|(path, _)| path.clone()).collect()
         };
         let reordered = &facts.differences.reordered;
+        let given_back = fates.iter().filter(|(_, fate)| matches!(fate, Fate::GiveBack { .. }));
+        let replaced = given_back.filter(|(path, _)| facts.is_replaced(path));
+        let replaced: FieldSet = replaced.map(|(path, _)| path.clone()).collect();
         for (paths, request) in [
             (of_fate(Fate::Vanish), request::removal as fn(&Facts<'_>, &FieldSet) -> Value),
             (of_fate(Fate::Rescale), request::replacement),
             (reordered.clone(), request::reordering),
+            (replaced, request::whole_lists),
         ] {
             let paths = paths.difference(&self.patched);
             if !paths.is_empty() {

@@ -124,6 +124,22 @@ pub(super) fn reordering(facts: &Facts<'_>, lists: &FieldSet) -> Value {
     Value::Array(patch)
 }
 
+/// The patch that brings lists back as they were, with what an apply cannot name (rule 26: by JSON
+/// patch, for the version that was looked at).
+pub(super) fn whole_lists(facts: &Facts<'_>, lists: &FieldSet) -> Value {
+    let mut patch = vec![test_version(facts.live)];
+    for path in lists.paths() {
+        let parent = path.and_ancestors().rev().nth(1);
+        let parent = parent.and_then(|parent| pointer(facts.live, &parent));
+        let name = path.elements().last().and_then(Element::name);
+        if let (Some(parent), Some(name), Some(list)) = (parent, name, get(facts.before, &path)) {
+            // To add a member that is there replaces it.
+            patch.push(json!({"op": "add", "path": format!("{parent}/{name}"), "value": list}));
+        }
+    }
+    Value::Array(patch)
+}
+
 fn in_former_order(facts: &Facts<'_>, at: &Path, before: &[Value], live: &[Value]) -> Vec<Value> {
     let rank = |item: &Value| {
         let is_same = |former: &&Value| facts.is_same_item(at, former, item);

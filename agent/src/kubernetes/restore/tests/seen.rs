@@ -316,3 +316,53 @@ fn every_residue_says_where_why_and_what_to_do() {
         assert!(residue.to_string().contains("; "), "{residue}");
     }
 }
+
+fn with_env(version: &str, env: Value, entries: Vec<Value>) -> Value {
+    service(version, json!({"app": {"env": env}, "image": "1"}), entries)
+}
+
+/// Seen: a server owns the two as one item, takes them from an update, and refuses them in an apply.
+#[test]
+fn a_list_with_one_name_twice_comes_back_by_a_patch_as_it_was() {
+    let item = |names: &[&str]| -> Value {
+        let of = |name: &&str| (format!("k:{{\"name\":\"{name}\"}}"), json!({}));
+        let items: serde_json::Map<_, _> = names.iter().map(of).collect();
+        json!({"f:spec": {"f:app": {"f:env": items}}})
+    };
+    let twice = json!([{"name": "A", "value": "1"}, {"name": "B"}, {"name": "A", "value": "2"}]);
+    let theirs = vec![entry("kubectl-client-side-apply", "Update", item(&["A", "B"]))];
+    let before = with_env("1", twice.clone(), theirs);
+    let live = with_env("2", json!([{"name": "C"}]), ours(item(&["C"])));
+    let adopt = Adopt::default();
+    let mut restoration = Restoration::new(&before, None, &adopt);
+    let Step::Patch(patch) = restoration.next(Some(&live)).unwrap() else { panic!() };
+    assert_eq!(
+        patch,
+        json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": "2"},
+            {"op": "add", "path": "/spec/app/env", "value": twice},
+        ])
+    );
+    restoration.carried_out();
+    let mine = vec![entry("lockstep", "Update", item(&["A", "B"]))];
+    let patched = with_env("3", twice, mine);
+    let Step::Patch(patch) = restoration.next(Some(&patched)).unwrap() else { panic!() };
+    let back = &patch[1]["value"];
+    assert_eq!(back[0]["manager"], "kubectl-client-side-apply", "its owner is given back: {back}");
+    restoration.carried_out();
+    let mut whole = patched;
+    whole["metadata"]["managedFields"] = back.clone();
+    assert_eq!(restoration.next(Some(&whole)).unwrap(), Step::Done(Vec::new()), "verified");
+}
+
+#[test]
+fn a_list_with_one_name_twice_is_left_to_who_has_taken_it_since() {
+    let fields = json!({"f:spec": {"f:app": {"f:env": {"k:{\"name\":\"A\"}": {}}}}});
+    let twice = json!([{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]);
+    let before = with_env("1", twice, ours(fields.clone()));
+    let person = vec![entry("person", "Update", fields)];
+    let live = with_env("3", json!([{"name": "A", "value": "3"}]), person);
+    let step = next(&before, &live);
+    let Step::Done(residue) = step else { panic!("{step:?}") };
+    assert!(matches!(residue[..], [Residue::Taken { .. }]), "{residue:?}");
+}
