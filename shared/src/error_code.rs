@@ -184,6 +184,9 @@ codes! {
     RenderFailed "render-failed" Structural "a program that renders manifests failed",
         "`kustomize` folders are rendered by `kubectl kustomize` and `helm` charts by `helm template`, here, where `lockstep` runs.",
         "Install the program, or mend what it complains about; the message has its words.";
+    BadHealthRule "bad-health-rule" Structural "a `healthy` rule that is no expression",
+        "`healthy` says in CEL when an object of a kind is healthy; what cannot be read would be noticed by the agent only, once the run has begun.",
+        "Correct the expression; its variables are the object's top-level fields, such as `status`.";
     NotAnObject "not-an-object" Structural "not a Kubernetes object",
         "Every object says its `apiVersion`, its `kind` and its `metadata.name`, all of them texts.",
         "Add what is missing, or keep files that are no manifests out of what the step names.";

@@ -81,10 +81,10 @@ impl Preparing<'_> {
         let scalers = autoscalers(self.cluster, &self.target.namespace, steps).await?;
         let mut problems = Vec::new();
         for (step, wanted) in steps {
-            let planned = self.workflow.steps.get(*step).map(|step| &step.action);
-            let Some(Action::Deploy(deploy)) = planned else { continue };
+            let Some(planned) = self.workflow.steps.get(*step) else { continue };
+            let Action::Deploy(deploy) = &planned.action else { continue };
             if let Err(error) = Rules::compile(&deploy.healthy) {
-                problems.push(error_text(&error));
+                problems.push(format!("step {:?}: {}", planned.name, error_text(&error)));
             }
             let mut preview = StepPreview::default();
             for wanted in wanted {

@@ -155,6 +155,21 @@ fn findings_in_manifests_are_drawn_and_given_as_data() {
 }
 
 #[test]
+fn a_health_rule_that_is_no_expression_is_found_before_anything_runs() {
+    let deploy =
+        "manifests: [k8s/a.yaml], healthy: { Certificate: { current: \"status.ready ==\" } }";
+    let pod = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n";
+    let folder = world(deploy, &[("k8s/a.yaml", pod)]);
+    let drawn = lockstep_in(folder.path(), &["validate", "pipeline.yaml"], &[]).ended(3);
+    let said = ["lockstep::bad-health-rule", "`healthy.Certificate.current`", "`status.ready ==`"];
+    for part in said {
+        assert!(drawn.err.contains(part), "{part} is missing in\n{}", drawn.err);
+    }
+    let json = lockstep_in(folder.path(), &["validate", "pipeline.yaml", "-o", "json"], &[]);
+    assert_eq!(json.ended(3).json()["findings"][0]["line"], 9, "the step");
+}
+
+#[test]
 fn what_is_not_installed_is_said_with_what_to_install() {
     for (deploy, program) in
         [("kustomize: k8s", "kubectl"), ("helm: { chart: k8s, release: web }", "helm")]

@@ -9,7 +9,7 @@ use super::{
     images, object,
 };
 use crate::{
-    diagnostics::{Diagnostics, Findings},
+    diagnostics::{Diagnostics, Findings, Place},
     error_code::Code,
     fold::listed,
     id::{StepIndex, WorkflowName},
@@ -44,7 +44,7 @@ pub struct Rendered {
     pub hooks: Vec<String>,
 }
 
-/// Why a `deploy` step's source could not be read.
+/// What is wrong with a `deploy` step that is known to who gathered it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The check's code.
@@ -64,6 +64,8 @@ pub struct Gathered {
     pub step: StepIndex,
     /// What its source holds, or why that cannot be told.
     pub found: Result<Rendered, Problem>,
+    /// What else is wrong with it: what it says in the words of another language.
+    pub wrong: Vec<Problem>,
 }
 
 /// What a plan's workflows are given to deploy.
@@ -107,6 +109,14 @@ impl<'a> Reading<'a> {
         Self { planned, findings: Findings::default(), texts: BTreeMap::new(), objects: Vec::new() }
     }
 
+    fn problem(&mut self, problem: &Problem, place: Place, what: &str) {
+        let finding = self.findings.report(problem.code, &problem.message);
+        finding.at(place, what);
+        if let Some(help) = &problem.help {
+            finding.help(help);
+        }
+    }
+
     fn step(&mut self, gathered: &'a Gathered) {
         let workflow = self.planned.plan.workflow(&gathered.workflow);
         let step = workflow.and_then(|workflow| workflow.steps.get(gathered.step));
@@ -116,16 +126,12 @@ impl<'a> Reading<'a> {
             return;
         };
         let place = self.planned.place_of(&gathered.workflow, gathered.step);
+        for problem in &gathered.wrong {
+            self.problem(problem, place, "this step");
+        }
         let rendered = match &gathered.found {
             Ok(rendered) => rendered,
-            Err(problem) => {
-                let finding = self.findings.report(problem.code, &problem.message);
-                finding.at(place, "this step's manifests");
-                if let Some(help) = &problem.help {
-                    finding.help(help);
-                }
-                return;
-            }
+            Err(problem) => return self.problem(problem, place, "this step's manifests"),
         };
         let whole = self.objects(gathered, rendered, target, deploy);
         let named = format!("step `{}` of workflow `{}`", step.name, gathered.workflow);

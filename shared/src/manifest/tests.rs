@@ -39,7 +39,7 @@ fn step(workflow: &str, step: usize, texts: &[(&str, &str)]) -> Gathered {
         text: (*text).to_owned(),
     });
     let found = Ok(Rendered { texts: texts.collect(), hooks: Vec::new() });
-    Gathered { workflow: workflow.parse().unwrap(), step, found }
+    Gathered { workflow: workflow.parse().unwrap(), step, found, wrong: Vec::new() }
 }
 
 /// One workflow with one step of one text.

@@ -34,7 +34,7 @@ pub struct Rules(BTreeMap<String, Rule>);
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
     /// It is not CEL.
-    #[error("`healthy.{kind}.{key}` is not a CEL expression: {why}; correct it")]
+    #[error("`healthy.{kind}.{key}` is not a CEL expression: {why}; correct `{text}`")]
     Syntax {
         /// The kind that the rule is for.
         kind: String,
@@ -42,6 +42,8 @@ pub enum RuleError {
         key: &'static str,
         /// What the parser says.
         why: String,
+        /// What it says itself, in one line.
+        text: String,
     },
     /// It is too long.
     #[error(
@@ -140,7 +142,7 @@ fn compile(kind: &str, key: &'static str, text: &str) -> Result<Program, RuleErr
         return Err(RuleError::TooLong { kind, key, bytes: text.len() });
     }
     let compiled = with_room(|| Program::compile(text).map_err(|error| short(&error.to_string())));
-    compiled.flatten().map_err(|why| RuleError::Syntax { kind, key, why })
+    compiled.flatten().map_err(|why| RuleError::Syntax { kind, key, why, text: short(text) })
 }
 
 /// Does this on a stack that is large enough for any expression that is let in.

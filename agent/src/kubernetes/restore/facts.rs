@@ -313,7 +313,8 @@ impl<'a> Facts<'a> {
     }
 
     /// The outermost of what was not there before and is there now, in which another manager owns
-    /// something without owning the whole: the server would remove it together with that.
+    /// something without owning the whole: the server would remove it together with that. Gently,
+    /// also what another manager owns beside us: its part alone is refused.
     fn find_held(&self, gentle: bool) -> FieldSet {
         let mut held = FieldSet::new();
         let is_theirs = |path: &Path| self.theirs.iter().any(|entry| entry.fields.contains(path));
@@ -326,7 +327,7 @@ impl<'a> Facts<'a> {
                 goes_as_a_whole(ancestor)
                     && !exists(self.before, ancestor)
                     && exists(self.live, ancestor)
-                    && !is_theirs(ancestor)
+                    && (gentle || !is_theirs(ancestor))
             });
             held.extend(&outermost.into_iter().collect());
         }

@@ -82,7 +82,7 @@ enum Leniency {
     Exact,
     /// Values that the server had chosen: another object may have them now.
     WithoutServers,
-    /// Removing fields around what others have put into them: the rest may be invalid alone.
+    /// Removing what is around or beside what others have put there: that may be invalid alone.
     KeepAround,
 }
 

@@ -185,9 +185,17 @@ fn what_could_not_be_gathered_is_told_at_the_step() {
         message: "cannot run helm".to_owned(),
         help: Some("install it".to_owned()),
     };
-    let gathered = Gathered { workflow: "web".parse().unwrap(), step: 0, found: Err(problem) };
+    let wrong = vec![Problem {
+        code: Code::BadHealthRule,
+        message: "`current` is no expression".to_owned(),
+        help: None,
+    }];
+    let workflow = "web".parse().unwrap();
+    let gathered = Gathered { workflow, step: 0, found: Err(problem), wrong };
     let said = said(deployment(&planned, &[gathered]));
-    for part in ["cannot run helm", "install it", "lockstep::render-failed", "label at line 9"] {
+    let rule = ["`current` is no expression", "lockstep::bad-health-rule"];
+    let program = ["cannot run helm", "install it", "lockstep::render-failed", "label at line 9"];
+    for part in rule.into_iter().chain(program) {
         assert!(said.contains(part), "{part:?} is missing in\n{said}");
     }
 }
