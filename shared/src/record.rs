@@ -2,7 +2,7 @@
 //!
 //! A record says what happened, never what to do about it; that is the fold's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +29,10 @@ pub const MAX_CLOSED_BYTES: usize = 256 * 1024;
 
 /// How many names a list in a text shows before it only counts.
 pub const MAX_LISTED: usize = 10;
+
+/// The digests that run of each image, as manifests write its reference. More than one means that a
+/// tag was moved, or that platforms differ.
+pub type Images = BTreeMap<String, BTreeSet<String>>;
 
 /// One fact of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -83,6 +87,9 @@ pub enum Record {
         /// The tail of what it printed.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         output: String,
+        /// Which images run now of what it deployed.
+        #[serde(default, skip_serializing_if = "Images::is_empty")]
+        images: Images,
     },
     /// A workflow cannot go on.
     Failed {

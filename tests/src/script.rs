@@ -94,7 +94,16 @@ impl Script {
         let family = Family::Workflow(workflow.clone());
         self.write(family.clone(), Record::StepStarted { epoch: 1, step, attempt: 1 });
         let output = String::new();
-        self.write(family, Record::StepFinished { epoch: 1, step, ignored: None, output })
+        self.write(
+            family,
+            Record::StepFinished {
+                epoch: 1,
+                step,
+                ignored: None,
+                output,
+                images: Default::default(),
+            },
+        )
     }
 
     /// A workflow fails.

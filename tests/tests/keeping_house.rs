@@ -9,9 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use lockstep_shared::record::Record;
 use lockstep_tests::{
     cluster::Cluster,
-    world::{Process, SOON, World, until},
+    world::{Process, SOON, World, key, until},
 };
 use serde_json::{Value, json};
 
@@ -452,6 +453,13 @@ async fn evidence(house: &House, kubeconfig: &Path, flags: &[&str]) -> Result<St
     let _agent = house.agent_with("agent", kubeconfig, &flags).await?;
     house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
     house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 0).await?;
+    let records = house.world.records(&house.world.bus().await?, &key("house", "r1")?).await?;
+    let ran = records.iter().find_map(|record| match record {
+        Record::StepFinished { images, .. } => images.get("house/web:1"),
+        _ => None,
+    });
+    let digests = ran.context("the image that runs is in the log")?;
+    ensure!(digests.iter().all(|digest| digest.starts_with("sha256:")), "{digests:?}");
     house.write("backend.yaml", &PODS.replace("TAG", "2-crashloop"))?;
     house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 4).await?;
     let web = house.object("deployments", "web").await?.context("web")?;

@@ -7,15 +7,15 @@ use lockstep_shared::{
     time::{Span, Timestamp},
 };
 
-use crate::{agent::Agent, turn::Turn, view::StepSeen};
+use crate::{agent::Agent, event::Told, turn::Turn, view::StepSeen};
 
 /// How an attempt of this incarnation ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Attempted {
     pub(crate) step: StepIndex,
     pub(crate) attempt: u32,
-    /// What it printed; or what went wrong, and what it printed.
-    result: Result<String, (String, String)>,
+    /// What came of it; or what went wrong, and what it printed.
+    result: Result<Told, (String, String)>,
     /// Before when it is not tried again.
     again_at: Timestamp,
 }
@@ -26,7 +26,7 @@ pub(crate) enum Next {
     /// It goes on.
     Running,
     /// It is over; a failure is tolerated.
-    Finish { ignored: Option<String>, output: String },
+    Finish { ignored: Option<String>, told: Told },
     /// Another attempt.
     Again,
     /// The workflow fails.
@@ -49,7 +49,7 @@ impl Agent {
         &mut self,
         step: StepIndex,
         attempt: u32,
-        result: Result<String, (String, String)>,
+        result: Result<Told, (String, String)>,
         turn: &mut Turn,
     ) {
         let name = self.step_name(step);
@@ -68,8 +68,8 @@ impl Agent {
     }
 
     /// Whether an attempt succeeded that the log does not show finished.
-    pub(crate) fn succeeded(&self, index: StepIndex, attempt: u32) -> Option<&str> {
-        self.attempted(index, attempt).and_then(|ended| ended.result.as_deref().ok())
+    pub(crate) fn succeeded(&self, index: StepIndex, attempt: u32) -> Option<&Told> {
+        self.attempted(index, attempt).and_then(|ended| ended.result.as_ref().ok())
     }
 
     /// What follows for a step that began and is not finished.
@@ -79,12 +79,12 @@ impl Agent {
         };
         if let Action::Wait(span) = &step.action {
             let over = turn.is_past(term.due(seen.time, *span));
-            let finish = Next::Finish { ignored: None, output: String::new() };
+            let finish = Next::Finish { ignored: None, told: Told::default() };
             return if over { finish } else { Next::Running };
         }
         match self.attempted(index, seen.attempt) {
             Some(ended) => match &ended.result {
-                Ok(output) => Next::Finish { ignored: None, output: output.clone() },
+                Ok(told) => Next::Finish { ignored: None, told: told.clone() },
                 Err((error, output)) => {
                     failed(step, seen.attempt, error, output, ended.again_at, turn)
                 }
@@ -113,7 +113,7 @@ fn failed(
         return if turn.is_past(again_at) { Next::Again } else { Next::Running };
     }
     if step.tolerated {
-        return Next::Finish { ignored: Some(error), output };
+        return Next::Finish { ignored: Some(error), told: output.into() };
     }
     Next::Fatal { error, output }
 }

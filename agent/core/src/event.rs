@@ -3,6 +3,7 @@
 use lockstep_shared::{
     codec::Entry,
     id::{Epoch, Sequence, StepIndex},
+    record::Images,
     subject::{Family, Slot},
     time::Timestamp,
 };
@@ -122,6 +123,21 @@ pub enum Appended {
     InDoubt,
 }
 
+/// What a step that succeeded has to tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Told {
+    /// The end of what it printed.
+    pub output: String,
+    /// Which images run now of what it deployed.
+    pub images: Images,
+}
+
+impl From<String> for Told {
+    fn from(output: String) -> Self {
+        Self { output, ..Self::default() }
+    }
+}
+
 /// What became of an order to the target. Every order but `Recall`, `Stop`, `Watch`, `Unwatch` and
 /// the two of the lock is answered by exactly one report, also if it was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -144,8 +160,8 @@ pub enum Report {
         step: StepIndex,
         /// The attempt.
         attempt: u32,
-        /// The end of what it printed.
-        output: String,
+        /// What came of it.
+        told: Told,
     },
     /// An attempt failed, timed out, or was stopped.
     Failed {

@@ -91,10 +91,14 @@ impl Agent {
             Stand::Step { index, seen: None } => self.begin_attempt(index, 1, turn),
             Stand::Step { index, seen: Some(seen) } => match self.next_of(index, &seen, turn) {
                 Next::Again => self.begin_attempt(index, seen.attempt.saturating_add(1), turn),
-                Next::Finish { ignored, output } => {
+                Next::Finish { ignored, told } => {
                     let ignored = ignored.as_deref().map(text::error);
-                    let output = text::output(&output);
-                    self.report(Record::StepFinished { epoch, step: index, ignored, output }, turn);
+                    let (output, images) = (text::output(&told.output), text::images(&told.images));
+                    let step = index;
+                    self.report(
+                        Record::StepFinished { epoch, step, ignored, output, images },
+                        turn,
+                    );
                 }
                 Next::Running | Next::Fatal { .. } => {}
             },

@@ -185,8 +185,8 @@ impl Agent {
             Report::PrepareFailed { error, output } if !stopped => {
                 self.give_up(None, format!("it could not be prepared: {error}"), &output, turn);
             }
-            Report::Finished { step, attempt, output } => {
-                self.attempt_ended(step, attempt, Ok(output), turn);
+            Report::Finished { step, attempt, told } => {
+                self.attempt_ended(step, attempt, Ok(told), turn);
             }
             Report::Failed { step, attempt, error, output } if !stopped => {
                 self.attempt_ended(step, attempt, Err((error, output)), turn);

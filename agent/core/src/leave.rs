@@ -90,9 +90,10 @@ impl Agent {
                 let Stand::Step { index, seen: Some(seen) } = self.stand(&self.heard) else {
                     return None;
                 };
-                let output = text::output(self.succeeded(index, seen.attempt)?);
+                let told = self.succeeded(index, seen.attempt)?;
+                let (output, images) = (text::output(&told.output), text::images(&told.images));
                 let epoch = self.epoch()?;
-                Some(Record::StepFinished { epoch, step: index, ignored: None, output })
+                Some(Record::StepFinished { epoch, step: index, ignored: None, output, images })
             }
             Course::Back { .. } => self.rollback_report(),
             Course::Keep => self.finalize_report(),

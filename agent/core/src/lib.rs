@@ -40,6 +40,6 @@ mod work;
 
 pub use agent::Agent;
 pub use decision::{Act, Append, Decisions, Level, Note, UndoMark};
-pub use event::{Appended, Event, Lock, Reading, Report, Watched};
+pub use event::{Appended, Event, Lock, Reading, Report, Told, Watched};
 pub use setup::{PlanFound, Setup};
 pub use standing::{Beat, Ending, Standing};

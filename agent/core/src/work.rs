@@ -70,15 +70,16 @@ impl Work {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Told;
 
     #[test]
     fn a_report_of_another_attempt_answers_nothing() {
         let mut work = Work::default();
         work.begin(Order::Start { step: 0, attempt: 2 });
-        let late = Report::Finished { step: 0, attempt: 1, output: String::new() };
+        let late = Report::Finished { step: 0, attempt: 1, told: Told::default() };
         assert_eq!(work.answered(&late), None);
         assert!(!work.is_idle());
-        let right = Report::Finished { step: 0, attempt: 2, output: String::new() };
+        let right = Report::Finished { step: 0, attempt: 2, told: Told::default() };
         assert_eq!(work.answered(&right), Some(false));
         assert!(work.is_idle());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
+use lockstep_agent_core::Told;
 use lockstep_shared::{fold::listed, time::Timestamp};
 use serde_json::Value;
 
@@ -130,16 +131,17 @@ impl Looks {
     }
 
     /// The images that run, by digest, one line for each; best effort, since all is well.
-    pub(crate) async fn images(&self, keys: &[ObjectKey]) -> String {
-        let mut lines = String::new();
+    pub(crate) async fn images(&self, keys: &[ObjectKey]) -> Told {
+        let mut told = Told::default();
         for key in keys {
             let Ok(found) = fetch(self.cluster.clone(), key.clone()).await else { continue };
             for (image, digests) in images(found.sight()) {
-                let digests: Vec<&str> = digests.iter().map(String::as_str).collect();
-                lines.push_str(&format!("{key}: {image} runs as {}\n", digests.join(", ")));
+                let listed: Vec<&str> = digests.iter().map(String::as_str).collect();
+                told.output.push_str(&format!("{key}: {image} runs as {}\n", listed.join(", ")));
+                told.images.entry(image).or_default().extend(digests);
             }
         }
-        lines
+        told
     }
 }
 

@@ -104,8 +104,9 @@ fn shortened(record: Record) -> Record {
     let end = |output: String| fold::tail(&output, MAX_TEXT).to_owned();
     let cut = |text: String| fold::cut(&text, MAX_TEXT);
     match record {
-        Record::StepFinished { epoch, step, ignored, output } => {
-            Record::StepFinished { epoch, step, ignored: ignored.map(cut), output: end(output) }
+        Record::StepFinished { epoch, step, ignored, output, images } => {
+            let (ignored, output) = (ignored.map(cut), end(output));
+            Record::StepFinished { epoch, step, ignored, output, images }
         }
         Record::Failed { epoch, step, error, output } => {
             Record::Failed { epoch, step, error: cut(error), output: end(output) }

@@ -12,7 +12,7 @@ use lockstep_shared::{
 
 use super::{
     ArrivalReport, At, BarrierReport, BarrierStage, Coordinator, Heard, Phase, RequestReport,
-    RunReport, VoidReport, rough, waiting::waiting, workflow::workflow,
+    RunReport, VoidReport, images, rough, waiting::waiting, workflow::workflow,
 };
 
 /// How long agents may take to join before a person is told who is missing.
@@ -249,6 +249,7 @@ fn warnings(fold: &RunFold, heard: &Heard, phase: Phase) -> Vec<String> {
         warnings.extend(heard.unheard.iter().map(|why| format!("not all is known: {why}")));
     }
     warnings.extend(late_agents(fold, heard.now));
+    warnings.extend(images::warnings(fold));
     if let Some(alarm) = fold.alarm() {
         warnings.push(format!("ALARM: {alarm}; the record was followed. Report this."));
     }

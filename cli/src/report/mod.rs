@@ -5,6 +5,7 @@
 //! knows neither NATS nor the terminal: the same report is JSON, YAML, text and progress.
 
 mod build;
+mod images;
 mod parts;
 #[cfg(test)]
 mod tests;

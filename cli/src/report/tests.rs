@@ -41,6 +41,7 @@ fn plan(text: &str) -> Plan {
 }
 
 /// A log that is written record by record, one second apart.
+#[derive(Clone)]
 struct Log {
     fold: RunFold,
     seq: Sequence,
@@ -127,7 +128,13 @@ fn of(workflow: &str) -> Family {
 }
 
 fn finished(step: usize) -> Record {
-    Record::StepFinished { epoch: 1, step, ignored: None, output: String::new() }
+    Record::StepFinished {
+        epoch: 1,
+        step,
+        ignored: None,
+        output: String::new(),
+        images: Default::default(),
+    }
 }
 
 fn missing(waiting: &Waiting) -> Vec<(String, String)> {
@@ -364,4 +371,32 @@ fn times_are_told_in_utc_and_spans_in_whole_seconds() {
     assert_eq!(rough(Span(400)), "400ms");
     let json = serde_json::to_string(&At(Timestamp(1_767_225_600_007))).unwrap();
     assert_eq!(json, "\"2026-01-01T00:00:00.007Z\"");
+}
+
+#[test]
+fn an_image_that_is_another_one_elsewhere_is_warned_of_until_it_goes_back() {
+    let ran = |digests: &[&str]| {
+        let digests = digests.iter().map(|digest| format!("sha256:{digest:0<64}")).collect();
+        let images = [("shop/web:2".to_owned(), digests)].into();
+        Record::StepFinished { epoch: 1, step: 0, ignored: None, output: String::new(), images }
+    };
+    let mut log = Log::prepared();
+    for workflow in ["backend", "frontend"] {
+        log.start(workflow, 0);
+    }
+    log.write(of("backend"), ran(&["aa"]));
+    assert_eq!(log.report().warnings, Vec::<String>::new());
+    let mut same = log.clone();
+    same.write(of("frontend"), ran(&["aa"]));
+    assert_eq!(same.report().warnings, Vec::<String>::new());
+    log.write(of("frontend"), ran(&["bb"]));
+    let told = log.report();
+    let [warning] = &told.warnings[..] else { panic!("{:?}", told.warnings) };
+    let differ = "image shop/web:2 is not the same everywhere: sha256:aa0000000000 in backend, \
+                  sha256:bb0000000000 in frontend";
+    assert!(warning.starts_with(differ), "{warning}");
+    assert!(told.text(Paint(false)).contains("not the same everywhere"));
+    let output = String::new();
+    log.write(of("backend"), Record::Failed { epoch: 1, step: None, error: "no".into(), output });
+    assert_eq!(log.report().warnings, Vec::<String>::new(), "nothing of it stays");
 }

@@ -44,12 +44,13 @@ impl RunFold {
                 );
                 Ok(())
             }
-            Record::StepFinished { step, ignored, .. } => {
+            Record::StepFinished { step, ignored, images, .. } => {
                 let Some(running) = state.steps.get_mut(step) else {
                     return Err("that step never started".into());
                 };
                 running.finished = Some(moment);
                 running.ignored = ignored.as_deref().map(|error| cut(error, MAX_IGNORED_BYTES));
+                state.images.extend(images.clone());
                 self.notice_last_step(moment.seq, workflow, *step);
                 Ok(())
             }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     id::{Epoch, PartyName, Sequence, StepIndex, WorkflowName},
     plan::Plan,
-    record::{Cause, Outcome, Record, RunResult},
+    record::{Cause, Images, Outcome, Record, RunResult},
     subject::{Family, Slot},
     time::Timestamp,
 };
@@ -136,6 +136,8 @@ pub struct WorkflowState {
     pub joined: Option<Moment>,
     /// The steps that began.
     pub steps: BTreeMap<StepIndex, StepState>,
+    /// Which images run of what its finished steps deployed.
+    pub images: Images,
     /// The first StepStarted below the recorded verdict: something may have to be undone.
     pub first_started: Option<Sequence>,
     /// How the current incarnation failed.

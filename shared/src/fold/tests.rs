@@ -170,7 +170,8 @@ impl Log {
 
     fn finish(&mut self, name: &str, step: usize) -> Effect {
         let epoch = self.epoch(name);
-        self.own(name, Record::StepFinished { epoch, step, ignored: None, output: String::new() })
+        let (ignored, output, images) = (None, String::new(), Default::default());
+        self.own(name, Record::StepFinished { epoch, step, ignored, output, images })
     }
 
     fn fail(&mut self, name: &str) -> Effect {
@@ -628,10 +629,9 @@ fn a_step_number_beyond_every_plan_is_borne() {
     let own = || Family::Workflow(workflow_name("a"));
     let (step, output) = (usize::MAX, String::new());
     log.write(own(), Record::StepStarted { epoch: 1, step, attempt: 1 });
-    log.write(
-        own(),
-        Record::StepFinished { epoch: 1, step, ignored: None, output: output.clone() },
-    );
+    let (ignored, images) = (None, Default::default());
+    let finished = Record::StepFinished { epoch: 1, step, ignored, output: output.clone(), images };
+    log.write(own(), finished);
     log.write(own(), Record::Failed { epoch: 1, step: Some(step), error: "no".into(), output });
     assert!(matches!(log.fold.workflows()[&workflow_name("a")].own, OwnDecision::Broken(_)));
 }

@@ -106,7 +106,7 @@ impl Model {
                 if sabotage != Some(Sabotage::ForgetStart) {
                     cell.hold(step, Held::Whole);
                 }
-                Report::Finished { step, attempt, output }
+                Report::Finished { step, attempt, told: output.into() }
             }
             (Act::Start { step, attempt }, false) => {
                 Report::Failed { step, attempt, error, output }

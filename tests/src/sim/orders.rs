@@ -147,7 +147,7 @@ impl World {
                 if writes && self.sabotage != Some(Sabotage::ForgetStart) {
                     target.finish(key, step);
                 }
-                Report::Finished { step, attempt, output: "done".to_owned() }
+                Report::Finished { step, attempt, told: "done".to_owned().into() }
             }
             Act::Start { step, attempt } => {
                 Report::Failed { step, attempt, error, output: String::new() }

@@ -29,7 +29,13 @@ fn parity_01_the_reference_story_from_the_plan_to_closed() {
     world.expect(&["send barrier.FE.party.backend.1 Arrived"]);
     world.others_write("frontend", Record::StepStarted { epoch: 1, step: 1, attempt: 1 });
     let output = String::new();
-    let finished = Record::StepFinished { epoch: 1, step: 1, ignored: None, output };
+    let finished = Record::StepFinished {
+        epoch: 1,
+        step: 1,
+        ignored: None,
+        output,
+        images: Default::default(),
+    };
     world.others_write("frontend", finished);
     world.others_arrive("FE", "frontend");
     world.coordinate();

@@ -6,7 +6,7 @@ use super::{
     plans::{alone, reference},
     world::World,
 };
-use crate::{Ending, Event, Report, Standing};
+use crate::{Ending, Event, Report, Standing, Told};
 
 #[test]
 fn a_failed_attempt_is_tried_again_after_a_pause_and_each_has_its_own_start() {
@@ -139,7 +139,7 @@ fn a_report_of_something_else_changes_nothing() {
     let mut world = World::running(alone("deploy"));
     let before = world.agent.clone();
     for report in [
-        Report::Finished { step: 0, attempt: 2, output: String::new() },
+        Report::Finished { step: 0, attempt: 2, told: Told::default() },
         Report::Prepared { view: None },
         Report::Undone { step: 0, residue: Vec::new(), output: String::new() },
         Report::Finalized { warnings: Vec::new() },

@@ -13,7 +13,7 @@ use super::{
     plans::{alone, plan, reference, workflow},
     world::World,
 };
-use crate::{Act, Appended, Ending, Event, Lock, Report, Standing, UndoMark};
+use crate::{Act, Appended, Ending, Event, Lock, Report, Standing, Told, UndoMark};
 
 /// How many seeds a test run tries.
 const SEEDS: u64 = 2000;
@@ -115,7 +115,13 @@ fn go_on(world: &mut World, epoch: u32) {
                 }
                 if seen.is_some_and(|seen| seen.finished.is_none()) {
                     let (ignored, output) = (None, String::new());
-                    let record = Record::StepFinished { epoch, step: index, ignored, output };
+                    let record = Record::StepFinished {
+                        epoch,
+                        step: index,
+                        ignored,
+                        output,
+                        images: Default::default(),
+                    };
                     world.others_write("frontend", record);
                     return;
                 }
@@ -145,7 +151,7 @@ fn answer(world: &mut World, badly: bool) {
         (Act::Prepare, false) => Report::Prepared { view: None },
         (Act::Prepare, true) => Report::PrepareFailed { error, output: String::new() },
         (Act::Start { step, attempt }, false) => {
-            Report::Finished { step, attempt, output: String::new() }
+            Report::Finished { step, attempt, told: Told::default() }
         }
         (Act::Start { step, attempt }, true) => {
             Report::Failed { step, attempt, error, output: String::new() }
@@ -224,7 +230,7 @@ fn stray(world: &mut World, dice: &mut Dice, old: &mut Vec<crate::Reading>) {
         1 => {
             let (step, attempt, output) = (0, 9, String::new());
             let orders = world.orders.clone();
-            world.report(Report::Finished { step, attempt, output });
+            world.report(Report::Finished { step, attempt, told: output.into() });
             world.orders = orders;
         }
         2 => {

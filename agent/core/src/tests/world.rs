@@ -210,7 +210,7 @@ impl World {
     }
 
     pub(super) fn finish(&mut self, step: usize, attempt: u32) {
-        self.report(Report::Finished { step, attempt, output: "done".to_owned() });
+        self.report(Report::Finished { step, attempt, told: "done".to_owned().into() });
     }
 
     pub(super) fn break_down(&mut self, step: usize, attempt: u32) {

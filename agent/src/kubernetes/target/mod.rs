@@ -9,6 +9,7 @@ mod orders;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use lockstep_agent_core::Told;
 use lockstep_bus::Bus;
 use lockstep_shared::{
     id::{Epoch, RunKey, StepIndex, WorkflowName},
@@ -140,7 +141,7 @@ impl ClusterTarget {
         limit: Duration,
         epoch: Epoch,
         stop: &CancellationToken,
-    ) -> Result<String, Failure> {
+    ) -> Result<Told, Failure> {
         let deployed = self.0.deploy(step, deploy, epoch, Pace::new(limit, stop)).await;
         self.0.progress.clear();
         deployed

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use lockstep_agent_core::Told;
 use lockstep_shared::{
     id::{Epoch, StepIndex},
     plan::Deploy,
@@ -76,7 +77,7 @@ impl Inner {
         deploy: &Deploy,
         epoch: Epoch,
         pace: Pace,
-    ) -> Result<String, Failure> {
+    ) -> Result<Told, Failure> {
         let rules = Rules::compile(&deploy.healthy).map_err(|error| error_text(&error))?;
         let writer = self.writer(epoch, pace).await?;
         self.claim(&writer, step).await?;
@@ -99,9 +100,9 @@ impl Inner {
         if deploy.wait {
             looks.until_healthy(&writer.pace, &self.progress).await?;
         }
-        let images = looks.images(&keys).await;
+        let told = looks.images(&keys).await;
         self.known.lock().await.looks.insert(step, looks);
-        Ok(images)
+        Ok(told)
     }
 
     /// Applies one object; a pre-image that has moved on where we do not write is stored first.

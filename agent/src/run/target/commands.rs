@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use lockstep_agent_core::Report;
+use lockstep_agent_core::{Report, Told};
 use lockstep_shared::{
     fold,
     id::StepIndex,
@@ -76,14 +76,14 @@ impl Commands {
             Action::Run(command) => {
                 let done = self.run(step, planned, command, &command.command, attempt, &stop).await;
                 match done.result {
-                    Ok(()) => Report::Finished { step, attempt, output: done.output },
+                    Ok(()) => Report::Finished { step, attempt, told: done.output.into() },
                     Err(error) => failed(error_text(&error), done.output),
                 }
             }
             Action::Verify(verify) => {
                 let asked = self.question(planned, verify, attempt);
                 match asked.settle(planned.timeout, &stop).await {
-                    Ok(()) => Report::Finished { step, attempt, output: String::new() },
+                    Ok(()) => Report::Finished { step, attempt, told: Told::default() },
                     Err(error) => failed(error_text(&error), String::new()),
                 }
             }

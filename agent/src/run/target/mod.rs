@@ -81,7 +81,7 @@ impl Target {
             (Action::Deploy(deploy), Some(cluster)) => {
                 let limit = planned.timeout.into();
                 match cluster.deploy(step, deploy, limit, epoch, &stop).await {
-                    Ok(output) => Report::Finished { step, attempt, output },
+                    Ok(told) => Report::Finished { step, attempt, told },
                     Err(failure) => failed(failure.error, failure.output),
                 }
             }

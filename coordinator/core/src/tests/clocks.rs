@@ -258,7 +258,11 @@ fn a_deadline_that_would_break_nobody_is_not_recorded() {
     // An agent that is broken, or worse: it has passed the barrier that nobody released.
     bench.start_step("r1", "a", 2);
     let (ignored, output) = (None, String::new());
-    bench.own("r1", "a", Record::StepFinished { epoch: 1, step: 2, ignored, output });
+    bench.own(
+        "r1",
+        "a",
+        Record::StepFinished { epoch: 1, step: 2, ignored, output, images: Default::default() },
+    );
     bench.settle();
     bench.pass_beating("r1", &["a", "b"], Span::minutes(11));
     assert_eq!(bench.sent(), [""; 0]);

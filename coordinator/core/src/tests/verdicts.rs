@@ -138,7 +138,11 @@ fn parity_23_each_own_gets_an_outcome_for_each_and_no_run_verdict() {
     assert_eq!(bench.settle(), [broken]);
     bench.start_step("r1", "b", 0);
     let (ignored, output) = (None, String::new());
-    bench.own("r1", "b", Record::StepFinished { epoch: 1, step: 0, ignored, output });
+    bench.own(
+        "r1",
+        "b",
+        Record::StepFinished { epoch: 1, step: 0, ignored, output, images: Default::default() },
+    );
     assert_eq!(bench.settle(), ["r1 outcome.b.1 Committed at #12"]);
     bench.rolled_back("r1", "a");
     bench.finalized("r1", "b");

@@ -48,14 +48,28 @@ fn each(test: impl Fn(Option<&Value>)) {
     test(None);
 }
 
+/// What is left in the end, once owners are put right.
+fn end(mut restoration: Restoration<'_>, mut live: Value) -> Vec<Residue> {
+    for _ in 0..3 {
+        match restoration.next(Some(&live)).unwrap() {
+            Step::Done(residue) => return residue,
+            Step::Patch(patch) if patch[1]["path"] == "/metadata/managedFields" => {
+                live["metadata"]["managedFields"] = patch[1]["value"].clone();
+                restoration.carried_out();
+            }
+            other => panic!("it writes: {other:?}"),
+        }
+    }
+    panic!("its owners are never right: {live}")
+}
+
 #[test]
 fn what_somebody_takes_beside_us_after_our_write_is_left_and_told() {
     each(|planned| {
         let (before, adopt) = (before(), Adopt::default());
         let entries = [entry("lockstep", &[(80, ALL)]), entry("person", &[(80, ALL)])];
         let live = service("3", json!([port(80, 2)]), &entries);
-        let mut restoration = Restoration::new(&before, planned, &adopt);
-        let Step::Done(residue) = restoration.next(Some(&live)).unwrap() else { panic!() };
+        let residue = end(Restoration::new(&before, planned, &adopt), live);
         let [Residue::Taken { path, manager }] = &residue[..] else { panic!("{residue:?}") };
         assert!(path.to_string().ends_with(".targetPort"), "{path}");
         assert_eq!(manager, "person");
@@ -76,7 +90,7 @@ fn an_owner_beside_us_from_before_stays_one_and_takes_nothing() {
         assert_eq!(body["spec"]["ports"], json!([port(80, 1)]));
         restoration.carried_out();
         let back = service("4", json!([port(80, 1)]), &entries);
-        assert_eq!(restoration.next(Some(&back)).unwrap(), Step::Done(Vec::new()));
+        assert_eq!(end(restoration, back), [], "verified");
     });
 }
 
@@ -103,14 +117,7 @@ fn an_item_of_ours_that_somebody_owns_too_is_kept_as_a_whole_if_his_part_alone_i
         assert_eq!(body["spec"]["ports"], json!([port(80, 1), port(81, 2)]), "all of it stays");
         restoration.carried_out();
         let kept = service("4", json!([port(80, 1), added]), &entries);
-        let mut next = restoration.next(Some(&kept)).unwrap();
-        if let Step::Patch(patch) = &next {
-            restoration.carried_out();
-            let mut given = kept.clone();
-            given["metadata"]["managedFields"] = patch[1]["value"].clone();
-            next = restoration.next(Some(&given)).unwrap();
-        }
-        let Step::Done(residue) = next else { panic!("{next:?}") };
+        let residue = end(restoration, kept);
         let [Residue::Held { path, manager }] = &residue[..] else { panic!("{residue:?}") };
         assert!(path.to_string().contains("port=81"), "{path}");
         assert_eq!(manager, "person");
