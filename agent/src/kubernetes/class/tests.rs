@@ -163,7 +163,6 @@ fn what_may_not_change_is_told_apart_from_what_is_wrong() {
     assert!(matches!(invalid, Outcome::Impossible(Impossible::Invalid(_))), "{invalid:?}");
 }
 
-/// Seen: a RoleBinding's Role and a Pod's ServiceAccount are looked up in a dry run too.
 /// Seen: a Job's whole template, and a claim's on many lines.
 #[test]
 fn very_long_words_are_told_by_their_beginning_and_their_end() {
@@ -176,6 +175,7 @@ fn very_long_words_are_told_by_their_beginning_and_their_end() {
     assert!(told.ends_with("field is immutable") && told.len() < 400, "{told}");
 }
 
+/// Seen: a RoleBinding's Role and a Pod's ServiceAccount are looked up in a dry run too.
 #[test]
 fn what_needs_an_object_of_the_same_set_is_unplanned() {
     let missing = [
