@@ -128,8 +128,8 @@ impl Agent {
             return;
         };
         if self.mark.is_none() {
-            let error = "the undo record is lost: this agent's state directory does not hold it, \
-                         so nothing was undone";
+            let error = "the undo record is lost: it is not where this agent keeps them (its state \
+                         directory, or Secrets in its namespace), so nothing was undone";
             return self.stop_undoing(error.to_owned(), Vec::new(), turn);
         }
         if turn.is_past(self.rollback.again_at) && self.may_order(turn) {

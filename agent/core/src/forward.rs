@@ -73,7 +73,8 @@ impl Agent {
             }
         } else if self.mark.is_none() && !plan_only {
             let error = "the undo record is lost: an earlier agent of this workflow prepared it, \
-                         and this agent's state directory does not hold it";
+                         and it is not where this agent keeps them (its state directory, or Secrets in \
+                         its namespace)";
             self.give_up(None, error.to_owned(), "", turn);
         }
         if let Stand::Step { index, seen: Some(seen) } = stand

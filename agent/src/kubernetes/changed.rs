@@ -11,6 +11,7 @@ use super::{
     adopt::{Adopt, is_scaled, replicas},
     fields::{Entry, FieldSet, FieldsError, Path, compare, entries, owned, shape},
     object::{RUN_ANNOTATION, RunMark, uid},
+    restore::created::is_marked_by_us,
 };
 
 /// What has become of an object since its pre-image was taken.
@@ -70,11 +71,12 @@ pub fn since(
     adopt: &Adopt,
     run: &RunMark,
 ) -> Result<Since, FieldsError> {
-    let is_written = now.and_then(RunMark::of).is_some_and(|mark| mark.is_same_work(run));
+    let mark = now.and_then(RunMark::of).filter(|mark| mark.is_same_work(run));
+    let is_written = mark.is_some_and(|mark| !mark.claimed);
     let (before, now) = match (before, now) {
         (None, None) => return Ok(Since::Same),
         (Some(_), None) => return Ok(Since::Otherwise(Changed::Gone)),
-        (None, Some(_)) if is_written => return Ok(Since::Written),
+        (None, Some(now)) if is_written && is_marked_by_us(now)? => return Ok(Since::Written),
         (None, Some(_)) => return Ok(Since::Otherwise(Changed::Appeared)),
         (Some(before), Some(now)) => (before, now),
     };
@@ -135,7 +137,7 @@ mod tests {
     use crate::kubernetes::object::{self, MANAGER};
 
     fn run() -> RunMark {
-        RunMark { run: "r-2".parse().unwrap(), workflow: "backend".parse().unwrap(), epoch: 1 }
+        "r-2/backend/1".parse().unwrap()
     }
 
     fn deployment(image: &str, ours: Value) -> Value {
@@ -249,10 +251,31 @@ mod tests {
         let mut now = planned();
         object::mark(&mut now, "shop.backend", &RunMark { epoch: 7, ..run() });
         assert_eq!(since_plan(&now), Since::Written);
-        assert_eq!(
-            since(None, Some(&now), Some(&planned()), &Adopt::default(), &run()).unwrap(),
-            Since::Written
-        );
+        let made = |now: &Value| {
+            since(None, Some(now), Some(&planned()), &Adopt::default(), &run()).unwrap()
+        };
+        let mut entry = json!({ "manager": MANAGER, "operation": "Apply", "apiVersion": "v1",
+            "fieldsType": "FieldsV1",
+            "fieldsV1": {"f:metadata": {"f:annotations": {"f:lockstep.dev/run": {}}}} });
+        now["metadata"]["managedFields"] = json!([entry]);
+        assert_eq!(made(&now), Since::Written);
+        // A copy of it bears the mark too.
+        entry["manager"] = "kubectl-replace".into();
+        now["metadata"]["managedFields"] = json!([entry]);
+        assert_eq!(made(&now), Since::Otherwise(Changed::Appeared));
+    }
+
+    #[test]
+    fn what_was_taken_over_unwritten_is_compared_all_the_same() {
+        let claimed = RunMark { epoch: 7, claimed: true, ..run() };
+        let mut same = before();
+        object::mark(&mut same, "shop.backend", &claimed);
+        same["metadata"]["labels"] = before()["metadata"]["labels"].clone();
+        assert_eq!(since_plan(&same), Since::Same);
+        let mut hotfixed = planned();
+        object::mark(&mut hotfixed, "shop.backend", &claimed);
+        let found = since_plan(&hotfixed);
+        assert!(matches!(found, Since::Otherwise(Changed::Fields(_))), "{found:?}");
     }
 
     #[test]

@@ -31,33 +31,47 @@ pub(crate) enum Claimed {
     Moved(Value),
 }
 
+/// Where the work goes on after a takeover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Forward,
+    Back,
+}
+
 /// Whether a request that an earlier incarnation has on its way could change an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Exposed {
     No,
-    Yes,
-    /// Yes, and it is not as its pre-image says.
+    Yes {
+        /// Whether nobody of the same work has written it yet.
+        unwritten: bool,
+    },
+    /// Yes, unwritten, and it is not as its pre-image says.
     Moved,
 }
 
 /// Marks an object as this incarnation's, whether an earlier one of the same work wrote it or was
-/// about to.
-pub(crate) async fn claim(writer: &Writer, before: &Before) -> Result<Claimed, Failure> {
+/// about to. On the way back its pre-image is what is stored, whatever it looks like by now: half of
+/// it may be restored already.
+pub(crate) async fn claim(writer: &Writer, before: &Before, way: Way) -> Result<Claimed, Failure> {
     for _ in 0..TRIES {
         let Some((place, Some(live))) = writer.look(&before.key).await? else {
             return Ok(Claimed::Done);
         };
-        match exposed(before, &live, &writer.mark).map_err(|error| error_text(&error))? {
-            Exposed::No => return Ok(Claimed::Done),
-            Exposed::Moved => return Ok(Claimed::Moved(live)),
-            Exposed::Yes => {}
-        }
+        let exposed = exposed(before, &live, &writer.mark).map_err(|error| error_text(&error))?;
+        let claimed = match (exposed, way) {
+            (Exposed::No, _) => return Ok(Claimed::Done),
+            (Exposed::Moved, Way::Forward) => return Ok(Claimed::Moved(live)),
+            (Exposed::Moved, Way::Back) => true,
+            (Exposed::Yes { unwritten }, _) => unwritten,
+        };
+        let mark = RunMark { claimed, ..writer.mark.clone() };
         let nobody: Adopt = [""; 0].into_iter().collect();
         let fold = before_apply(&live, &nobody, &FieldSet::new());
         let written = match fold.map_err(|error| error_text(&error))? {
             Some(patch) => writer.patch(&place, &patch).await,
             None => {
-                let body = remarked(&live, &writer.mark).map_err(|error| error_text(&error))?;
+                let body = remarked(&live, &mark).map_err(|error| error_text(&error))?;
                 writer.apply(&place, &body, Apply::Plain).await
             }
         };
@@ -77,11 +91,15 @@ fn exposed(before: &Before, live: &Value, me: &RunMark) -> Result<Exposed, Field
         return Ok(Exposed::No);
     }
     if let Some(found) = RunMark::of(live).filter(|found| found.is_same_work(me)) {
-        return Ok(if found.epoch < me.epoch { Exposed::Yes } else { Exposed::No });
+        return Ok(match found.epoch < me.epoch {
+            true => Exposed::Yes { unwritten: found.claimed },
+            false => Exposed::No,
+        });
     }
     let (then, planned) = (before.before.as_ref(), before.planned.as_ref());
     Ok(match changed::since(then, Some(live), planned, &before.adopt(), me)? {
-        Since::Same | Since::Written => Exposed::Yes,
+        Since::Same => Exposed::Yes { unwritten: true },
+        Since::Written => Exposed::Yes { unwritten: false },
         Since::Elsewhere => Exposed::Moved,
         Since::Otherwise(_) => Exposed::No,
     })
@@ -152,9 +170,13 @@ mod tests {
     fn what_an_earlier_incarnation_wrote_or_was_about_to_write_is_exposed() {
         let there = before(Some(config("old", None)));
         let exposed = |live: &Value| exposed(&there, live, &me()).unwrap();
-        assert_eq!(exposed(&config("new", Some("r2/backend/2"))), Exposed::Yes);
-        assert_eq!(exposed(&config("old", None)), Exposed::Yes, "not written yet");
-        assert_eq!(exposed(&config("old", Some("r1/backend/9"))), Exposed::Yes);
+        let (written, unwritten) =
+            (Exposed::Yes { unwritten: false }, Exposed::Yes { unwritten: true });
+        assert_eq!(exposed(&config("new", Some("r2/backend/2"))), written);
+        assert_eq!(exposed(&config("old", None)), unwritten, "not written yet");
+        assert_eq!(exposed(&config("old", Some("r1/backend/9"))), unwritten);
+        let claimed = config("old", Some("r2/backend/2/claimed"));
+        assert_eq!(exposed(&claimed), unwritten, "taken over before, and not written since");
         assert_eq!(exposed(&config("old", Some("r2/backend/3"))), Exposed::No, "ours");
     }
 

@@ -95,6 +95,8 @@ pub struct RunMark {
     pub workflow: WorkflowName,
     /// The incarnation of its agent.
     pub epoch: Epoch,
+    /// Whether the mark is all that was written: an object that was taken over unwritten.
+    pub claimed: bool,
 }
 
 impl RunMark {
@@ -111,9 +113,13 @@ impl RunMark {
 
 impl fmt::Display for RunMark {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}/{}", self.run, self.workflow, self.epoch)
+        write!(formatter, "{}/{}/{}", self.run, self.workflow, self.epoch)?;
+        formatter.write_str(if self.claimed { CLAIMED } else { "" })
     }
 }
+
+/// What ends a mark that is all that was written.
+const CLAIMED: &str = "/claimed";
 
 /// A text that is not `<run>/<workflow>/<epoch>`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,11 +130,15 @@ impl FromStr for RunMark {
     type Err = InvalidRunMark;
 
     fn from_str(text: &str) -> Result<Self, InvalidRunMark> {
-        let mut parts = text.splitn(3, '/');
+        let (plain, claimed) = match text.strip_suffix(CLAIMED) {
+            Some(plain) => (plain, true),
+            None => (text, false),
+        };
+        let mut parts = plain.splitn(3, '/');
         let mut next = || parts.next().ok_or_else(|| InvalidRunMark(text.to_owned()));
         let (run, workflow, epoch) = (next()?, next()?, next()?);
         match (run.parse(), workflow.parse(), epoch.parse()) {
-            (Ok(run), Ok(workflow), Ok(epoch)) => Ok(Self { run, workflow, epoch }),
+            (Ok(run), Ok(workflow), Ok(epoch)) => Ok(Self { run, workflow, epoch, claimed }),
             _ => Err(InvalidRunMark(text.to_owned())),
         }
     }
@@ -267,13 +277,14 @@ mod tests {
 
     #[test]
     fn a_run_mark_is_read_back_from_the_object_that_bears_it() {
-        let run =
-            RunMark { run: "r-1".parse().unwrap(), workflow: "backend".parse().unwrap(), epoch: 3 };
+        let run: RunMark = "r-1/backend/3".parse().unwrap();
         let mut object = json!({"metadata": {"name": "web", "labels": null}});
         mark(&mut object, "shop.backend", &run);
         assert_eq!(RunMark::of(&object), Some(run));
         assert_eq!(label(&object, OWNER_LABEL), Some("shop.backend"));
         assert!("a/b".parse::<RunMark>().is_err());
         assert!("a/b/c".parse::<RunMark>().is_err());
+        let claimed: RunMark = "r-1/backend/3/claimed".parse().unwrap();
+        assert!(claimed.claimed && claimed.to_string() == "r-1/backend/3/claimed");
     }
 }

@@ -10,9 +10,6 @@ use serde_json::Value;
 use super::{adopt::Adopt, object::ObjectKey};
 use crate::undo::PlanPart;
 
-/// The kind of what decides how many replicas there are.
-const AUTOSCALER: &str = "HorizontalPodAutoscaler";
-
 /// A run's undo record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,18 +49,26 @@ impl Before {
     }
 }
 
+/// Whether objects of this kind decide how many replicas others have.
+pub(crate) fn is_autoscaler(key: &ObjectKey) -> bool {
+    key.group() == "autoscaling" && key.kind == "HorizontalPodAutoscaler"
+}
+
+/// Whether objects of this kind decide what the API server lets in: webhooks and policies.
+pub(crate) fn is_admission(key: &ObjectKey) -> bool {
+    key.group() == "admissionregistration.k8s.io"
+}
+
 impl Record {
     /// The objects of one step.
     pub(crate) fn of_step(&self, step: StepIndex) -> impl Iterator<Item = &Before> {
         self.objects.iter().filter(move |object| object.step == step)
     }
 
-    /// The autoscalers that the run makes.
-    pub(crate) fn new_autoscalers(&self) -> impl Iterator<Item = &Before> {
+    /// What the run makes, of some kinds.
+    pub(crate) fn created(&self, of: fn(&ObjectKey) -> bool) -> impl Iterator<Item = &Before> {
         let is_new = |object: &&Before| object.before.is_none();
-        let is_autoscaler =
-            |key: &ObjectKey| key.group() == "autoscaling" && key.kind == AUTOSCALER;
-        self.objects.iter().filter(is_new).filter(move |object| is_autoscaler(&object.key))
+        self.objects.iter().filter(is_new).filter(move |object| of(&object.key))
     }
 
     /// As it is stored.

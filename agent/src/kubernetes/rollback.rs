@@ -8,6 +8,8 @@
 use std::time::Duration;
 
 use lockstep_shared::fold::listed;
+use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{
     adopt::targets,
@@ -16,7 +18,7 @@ use super::{
     evidence::Evidence,
     health::{Limits, Pin, Rules, StepHealth, StepVerdict},
     looks::Looks,
-    object::{ObjectKey, uid},
+    object::{ObjectKey, RunMark, uid},
     order,
     pace::Ended,
     progress::Progress,
@@ -60,7 +62,23 @@ pub(crate) struct Rollback<'a> {
     /// The autoscalers that the run has made: each goes before what it scales is restored, whichever
     /// step it came with, and what it did is undone like what the run did itself.
     pub(crate) autoscalers: Vec<&'a Before>,
+    /// The webhooks and policies that the run has made: they may refuse what is to be restored, so
+    /// they go before it, whichever step they came with.
+    pub(crate) gates: Vec<&'a Before>,
 }
+
+/// What has come of deleting an object.
+enum Deleted {
+    Gone,
+    /// It is left; why.
+    Left(String),
+    /// It goes, and has not gone within the time.
+    Leaving,
+}
+
+/// How long the next object waits for one to go: one that a finalizer holds must not keep the
+/// others.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Rollback<'_> {
     /// Undoes a step, however much of it was done.
@@ -68,40 +86,68 @@ impl Rollback<'_> {
         let mut undone = Undone::default();
         let order = order::undo(objects, |before| &before.key, |before| before.before.is_some());
         let mut restored = Vec::new();
-        for before in &order.restore {
-            for autoscaler in self.autoscalers.iter().filter(|it| scales(it, before)) {
+        if !order.restore.is_empty() {
+            for gate in &self.gates {
                 // What is left of it is told with its own step.
-                self.delete(&autoscaler.key).await.map_err(|why| stuck(&autoscaler.key, &why))?;
+                self.delete(&gate.key, PATIENCE).await.map_err(|why| stuck(&gate.key, &why))?;
+            }
+        }
+        for before in &order.restore {
+            let mut is_rescaled = false;
+            for autoscaler in self.autoscalers.iter().filter(|it| scales(it, before)) {
+                let deleted = self.delete(&autoscaler.key, PATIENCE).await;
+                // One that somebody else has made is not ours to answer for.
+                is_rescaled |= !matches!(
+                    deleted.map_err(|why| stuck(&autoscaler.key, &why))?,
+                    Deleted::Left(_)
+                );
             }
             self.progress.tell(&format!("restoring {}", before.key));
-            let residue = self.restore(before).await.map_err(|why| stuck(&before.key, &why))?;
+            let residue = self.restore(before, is_rescaled).await;
+            let residue = residue.map_err(|why| stuck(&before.key, &why))?;
             if residue.is_empty() {
                 restored.push(*before);
             }
             undone.residue.extend(residue);
         }
+        let mut leaving = Vec::new();
         for before in &order.delete {
             self.progress.tell(&format!("deleting {}", before.key));
-            let residue = self.delete(&before.key).await.map_err(|why| stuck(&before.key, &why))?;
-            undone.residue.extend(residue);
+            let deleted = self.delete(&before.key, PATIENCE).await;
+            match deleted.map_err(|why| stuck(&before.key, &why))? {
+                Deleted::Gone => {}
+                Deleted::Left(why) => undone.residue.push(why),
+                Deleted::Leaving => leaving.push(&before.key),
+            }
         }
         self.until_healthy(&restored, &mut undone).await?;
+        for key in leaving {
+            let deleted = self.delete(key, Duration::MAX).await.map_err(|why| stuck(key, &why))?;
+            if let Deleted::Left(why) = deleted {
+                undone.residue.push(why);
+            }
+        }
         let (back, gone) = (restored.len(), order.delete.len());
         undone.output.push_str(&format!("{back} restored and verified, {gone} deleted\n"));
         Ok(undone)
     }
 
     /// Gives an object back what it was; what is not as it was.
-    async fn restore(&self, before: &Before) -> Result<Vec<String>, Unwritten> {
+    async fn restore(&self, before: &Before, is_rescaled: bool) -> Result<Vec<String>, Unwritten> {
         let Some(pre_image) = &before.before else { return Ok(Vec::new()) };
         let adopt = before.adopt();
-        let is_rescaled = self.autoscalers.iter().any(|it| scales(it, before));
         let way = Restoration::new(pre_image, before.planned.as_ref(), &adopt);
         let mut way = way.rescaled(is_rescaled);
         loop {
             let Some((place, live)) = self.writer.look(&before.key).await? else {
                 return Ok(vec![format!("{}: its kind is not served any more", before.key)]);
             };
+            if let Some(later) = live.as_ref().and_then(|live| self.later(pre_image, live)) {
+                return Ok(vec![format!(
+                    "{}: run {} has written it since, so it was left",
+                    before.key, later.run
+                )]);
+            }
             let grown = live.as_ref().and_then(|live| class::grown(&before.key, pre_image, live));
             way = way.leaving(grown.iter().cloned().collect());
             let step = way.next(live.as_ref()).map_err(|error| unreadable(&before.key, &error))?;
@@ -133,25 +179,37 @@ impl Rollback<'_> {
         }
     }
 
-    /// Deletes an object that the run created, and waits until it is gone; what is kept of it.
-    async fn delete(&self, key: &ObjectKey) -> Result<Option<String>, Unwritten> {
+    /// The mark of another run on an object, if it was not there before this one.
+    fn later(&self, pre_image: &Value, live: &Value) -> Option<RunMark> {
+        let mark = RunMark::of(live)?;
+        let is_later = !mark.is_same_work(&self.writer.mark)
+            && RunMark::of(pre_image).is_none_or(|known| known != mark);
+        is_later.then_some(mark)
+    }
+
+    /// Deletes an object that the run created, and waits so long until it is gone.
+    async fn delete(&self, key: &ObjectKey, patience: Duration) -> Result<Deleted, Unwritten> {
+        let began = Instant::now();
         loop {
             // A kind that went with its definition has no objects.
-            let Some((place, live)) = self.writer.look(key).await? else { return Ok(None) };
+            let Some((place, live)) = self.writer.look(key).await? else {
+                return Ok(Deleted::Gone);
+            };
             let found = created::undo(key, live.as_ref(), &self.writer.mark)
                 .map_err(|error| unreadable(key, &error))?;
             match found {
-                Created::Gone => return Ok(None),
+                Created::Gone => return Ok(Deleted::Gone),
                 Created::Kept => {
-                    return Ok(Some(format!(
+                    return Ok(Deleted::Left(format!(
                         "{key}: kept on purpose: a rollback never deletes a {}",
                         key.kind
                     )));
                 }
-                Created::NotOurs(why) => return Ok(Some(format!("{key}: {why}"))),
+                Created::NotOurs(why) => return Ok(Deleted::Left(format!("{key}: {why}"))),
+                Created::Leaving(_) if began.elapsed() >= patience => return Ok(Deleted::Leaving),
                 Created::Leaving(finalizers) => match self.writer.pace.pause(LOOK_AGAIN).await {
                     Err(Ended::TimedOut(_)) if !finalizers.is_empty() => {
-                        return Ok(Some(format!(
+                        return Ok(Deleted::Left(format!(
                             "{key}: it is being deleted and held by {}",
                             listed(finalizers)
                         )));

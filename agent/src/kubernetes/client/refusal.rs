@@ -104,8 +104,9 @@ impl Refusal {
     /// What the server's status means.
     pub(super) fn of_status(what: &str, status: &Status) -> Self {
         let words = if status.message.is_empty() { &status.reason } else { &status.message };
-        let words = lockstep_shared::fold::cut(words.trim(), MAX_WORDS);
-        let whole = serde_json::to_value(status).ok().map(Box::new);
+        let words = lockstep_shared::fold::cut(without_value(words).trim(), MAX_WORDS);
+        let shown = Status { message: without_value(&status.message).to_owned(), ..status.clone() };
+        let whole = serde_json::to_value(shown).ok().map(Box::new);
         Self { what: what.to_owned(), reason: reason(status), words, status: whole }
     }
 
@@ -118,6 +119,11 @@ impl Refusal {
     pub(in crate::kubernetes) fn other(what: &str, words: String) -> Self {
         Self { what: what.to_owned(), reason: Reason::Other, words, status: None }
     }
+}
+
+/// Words up to where the server prints the value that does not fit its schema: it may be a Secret's.
+fn without_value(words: &str) -> &str {
+    words.split(", got &value.").next().unwrap_or(words)
 }
 
 fn reason(status: &Status) -> Reason {
@@ -227,6 +233,16 @@ mod tests {
 
     fn refusal(status: serde_json::Value) -> Refusal {
         Refusal::of_status("apply Deployment web", &serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn a_value_that_does_not_fit_is_not_shown() {
+        let refused = refusal(json!({ "reason": "InternalError", "code": 500, "message":
+            "failed to create typed patch object (shop/a; /v1, Kind=Secret): .stringData.pin: \
+             expected string, got &value.valueUnstructured{Value:123456}" }));
+        let told = format!("{refused} {:?}", refused.status);
+        assert!(told.contains(".stringData.pin: expected string"), "{told}");
+        assert!(!told.contains("123456"), "{told}");
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Entry {
         self.subresource.as_deref() == Some("scale")
     }
 
+    /// Whether the cluster's own autoscaler wrote it: a person scales under another name.
+    pub fn is_autoscalers(&self) -> bool {
+        self.is_scale() && self.manager == "kube-controller-manager"
+    }
+
     /// Whether the server would keep both in one entry, apart from versions.
     pub fn is_same_writer(&self, other: &Self) -> bool {
         self.manager == other.manager

@@ -248,16 +248,23 @@ impl Keeper {
 
     /// Deletes it, unless somebody else has taken it meanwhile.
     async fn give_up(&self) -> Result<(), Refusal> {
-        let mut known = self.version.lock().await.take();
+        let mut version = self.version.lock().await;
+        // Whoever was cut off here tries again: it is known until it is gone.
+        let mut known = match version.clone() {
+            Some(version) => Some(version),
+            None => self.held().await?,
+        };
         for _ in 0..TRIES {
-            let Some(version) = known else { break };
-            let only_ours = Delete { resource_version: Some(version), ..Delete::default() };
+            let Some(known_version) = known else { break };
+            let only_ours = Delete { resource_version: Some(known_version), ..Delete::default() };
             match self.cluster.delete(Pass::bookkeeping(), &self.place, only_ours).await {
                 // A renewal whose answer was not waited for has made it another version.
                 Err(refusal) if refusal.reason == Reason::Stale => known = self.held().await?,
-                deleted => return deleted.map(drop),
+                Err(refusal) => return Err(refusal),
+                Ok(_) => break,
             }
         }
+        *version = None;
         Ok(())
     }
 

@@ -5,8 +5,10 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::super::{
-    fields::{Entry, FieldsError, entries, owned},
-    object::{ObjectKey, RunMark, creation_timestamp, finalizers, is_being_deleted, uid},
+    fields::{Entry, FieldsError, Path, entries, owned},
+    object::{
+        ObjectKey, RUN_ANNOTATION, RunMark, creation_timestamp, finalizers, is_being_deleted, uid,
+    },
 };
 
 /// Kinds that hold what cannot be made again, by group: no rollback and no prune deletes them.
@@ -72,7 +74,8 @@ impl fmt::Display for NotOurs {
 /// [`FieldsError`] if it cannot be read who owns what.
 pub fn undo(key: &ObjectKey, live: Option<&Value>, run: &RunMark) -> Result<Created, FieldsError> {
     let Some(live) = live else { return Ok(Created::Gone) };
-    if !RunMark::of(live).is_some_and(|mark| mark.is_same_work(run)) {
+    let is_marked = RunMark::of(live).is_some_and(|mark| mark.is_same_work(run));
+    if !is_marked || !is_marked_by_us(live)? {
         return Ok(Created::NotOurs(NotOurs::NoMark));
     }
     if let Some(manager) = maker(live)? {
@@ -86,6 +89,17 @@ pub fn undo(key: &ObjectKey, live: Option<&Value>, run: &RunMark) -> Result<Crea
         return Ok(Created::Leaving(finalizers));
     }
     Ok(Created::Delete(delete_options(live)))
+}
+
+/// Whether the mark on an object is one that we applied: a copy that somebody has made of an object
+/// of ours bears it too.
+///
+/// # Errors
+/// [`FieldsError`] if it cannot be read who owns what.
+pub fn is_marked_by_us(live: &Value) -> Result<bool, FieldsError> {
+    let mark = Path::of_fields(&["metadata", "annotations", RUN_ANNOTATION]);
+    let applied = |entry: &Entry| entry.is_applied_by_us() && entry.fields.contains(&mark);
+    Ok(entries(live)?.iter().any(applied))
 }
 
 /// The body of a DELETE: this very object, and all that belongs to it first. A bare DELETE of a Job

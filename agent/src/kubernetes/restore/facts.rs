@@ -144,8 +144,11 @@ impl<'a> Facts<'a> {
             return Fate::Leave(Residue::Removed { path: item });
         }
         let touches = |set: &FieldSet| set.touches(path, &self.shape);
-        let mut holders = self.theirs.iter().filter(|entry| touches(&entry.fields));
-        if self.is_of_autoscaler(path) && exists(self.before, path) && holders.all(Entry::is_scale)
+        let mut holders = self.theirs.iter().filter(|entry| touches(&entry.fields)).peekable();
+        if self.is_of_autoscaler(path)
+            && exists(self.before, path)
+            && holders.peek().is_some()
+            && holders.all(Entry::is_autoscalers)
         {
             return Fate::Rescale;
         }

@@ -146,7 +146,8 @@ impl Inner {
     }
 
     pub(super) fn mark(&self, epoch: Epoch) -> RunMark {
-        RunMark { run: self.work.key.run.clone(), workflow: self.work.name.clone(), epoch }
+        let (run, workflow) = (self.work.key.run.clone(), self.work.name.clone());
+        RunMark { run, workflow, epoch, claimed: false }
     }
 
     pub(super) fn plan_part(&self) -> PlanPart {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     super::{
         apply::{Applied, Applying},
-        claim::{Claimed, claim},
+        claim::{Claimed, Way, claim},
         health::{Limits, Pin, Rules, StepHealth, StepVerdict},
         inventory::{self, Inventory},
         looks::Looks,
@@ -23,7 +23,7 @@ use super::{
         prepare::Preparing,
         preview::StepPreview,
         prune,
-        record::{Before, Record},
+        record::{Before, Record, is_admission, is_autoscaler},
         rollback::{Rollback, Stuck, Undone},
         wanted::{Wanted, autoscalers, place},
         writer::Writer,
@@ -80,7 +80,7 @@ impl Inner {
     ) -> Result<Told, Failure> {
         let rules = Rules::compile(&deploy.healthy).map_err(|error| error_text(&error))?;
         let writer = self.writer(epoch, pace).await?;
-        self.claim(&writer, step).await?;
+        self.claim(&writer, step, Way::Forward).await?;
         let steps = self.steps().await?;
         let mut wanted: Vec<&Wanted> = steps.get(&step).into_iter().flatten().collect();
         sort_for_install(&mut wanted, |wanted| &wanted.key);
@@ -143,13 +143,14 @@ impl Inner {
         let failed = |failure: Failure| Stuck { error: failure.error, left: Vec::new() };
         let writer = self.writer(epoch, pace).await.map_err(failed)?;
         let record = self.record().await.map_err(failed)?;
-        self.claim(&writer, step).await.map_err(failed)?;
+        self.claim(&writer, step, Way::Back).await.map_err(failed)?;
         let rollback = Rollback {
             writer: &writer,
             progress: &self.progress,
             clock: self.work.clock,
             limits: Limits { settle: Span(0), ..Limits::default() },
-            autoscalers: record.new_autoscalers().collect(),
+            autoscalers: record.created(is_autoscaler).collect(),
+            gates: record.created(is_admission).collect(),
         };
         let undone = rollback.step(record.of_step(step).collect()).await?;
         if epoch <= 1 {
@@ -285,17 +286,17 @@ impl Inner {
     /// Puts this incarnation's mark on everything that an earlier one wrote or may be about to
     /// write, up to a step that was started: a late request of that one then finds another version
     /// (rule 11).
-    async fn claim(&self, writer: &Writer, step: StepIndex) -> Result<(), Failure> {
+    async fn claim(&self, writer: &Writer, step: StepIndex, way: Way) -> Result<(), Failure> {
         let wanted = Some((writer.mark.epoch, step));
         if writer.mark.epoch <= 1 || self.known.lock().await.claimed >= wanted {
             return Ok(());
         }
         let record = self.record().await?;
         for before in record.objects.iter().filter(|before| before.step <= step) {
-            if let Claimed::Moved(pre_image) = claim(writer, before).await? {
+            if let Claimed::Moved(pre_image) = claim(writer, before, way).await? {
                 self.moved(&before.key, pre_image.clone()).await?;
                 let before = Before { before: Some(pre_image), ..before.clone() };
-                claim(writer, &before).await?;
+                claim(writer, &before, way).await?;
             }
         }
         self.known.lock().await.claimed = wanted;

@@ -21,7 +21,7 @@ fn job() -> ObjectKey {
 }
 
 fn run() -> RunMark {
-    RunMark { run: "r-2".parse().unwrap(), workflow: "backend".parse().unwrap(), epoch: 2 }
+    "r-2/backend/2".parse().unwrap()
 }
 
 fn entry(manager: &str, time: &str, fields: Value) -> Value {
@@ -33,7 +33,13 @@ const CREATED: &str = "2026-11-28T03:00:00Z";
 const LATER: &str = "2026-11-28T03:00:05Z";
 
 fn created(others: Vec<Value>) -> Value {
-    let ours = entry(MANAGER, LATER, json!({"f:spec": {"f:suspend": {}, "f:template": {}}}));
+    let mut ours = entry(
+        MANAGER,
+        LATER,
+        json!({"f:metadata": {"f:annotations": {"f:lockstep.dev/run": {}}},
+            "f:spec": {"f:suspend": {}, "f:template": {}}}),
+    );
+    ours["operation"] = "Apply".into();
     let entries: Vec<Value> = [ours].into_iter().chain(others).collect();
     json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"suspend": true},
         "metadata": {"name": "a", "uid": "u-1", "creationTimestamp": CREATED,
@@ -47,6 +53,15 @@ fn it_is_deleted_with_all_that_belongs_to_it_and_only_this_very_object() {
     let Created::Delete(options) = found else { panic!("{found:?}") };
     assert_eq!(options["propagationPolicy"], "Foreground");
     assert_eq!(options["preconditions"], json!({"uid": "u-1"}));
+}
+
+#[test]
+fn a_copy_that_somebody_has_made_of_it_bears_our_mark_and_is_not_ours() {
+    let mut copy = created(Vec::new());
+    let all = json!({"f:metadata": {"f:annotations": {"f:lockstep.dev/run": {}}}, "f:spec": {}});
+    copy["metadata"]["managedFields"] = json!([entry("kubectl-replace", LATER, all)]);
+    let found = undo(&job(), Some(&copy), &run()).unwrap();
+    assert_eq!(found, Created::NotOurs(NotOurs::NoMark));
 }
 
 #[test]

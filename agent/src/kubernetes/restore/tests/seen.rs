@@ -204,6 +204,16 @@ fn replicas_that_an_autoscaler_of_this_run_has_set_go_back_with_it() {
     assert_eq!(patch[1]["value"], before["metadata"]["managedFields"]);
 }
 
+#[test]
+fn replicas_that_a_person_has_set_since_stay_though_the_run_had_an_autoscaler() {
+    let before = service("1", json!({"replicas": 3}), ours(json!({"f:spec": {"f:replicas": {}}})));
+    let live = scaled(10, "kubectl");
+    let adopt = Adopt::default();
+    let mut way = Restoration::new(&before, None, &adopt).rescaled(true);
+    let Step::Done(residue) = way.next(Some(&live)).unwrap() else { panic!() };
+    assert!(matches!(residue[..], [Residue::Taken { .. }]), "{residue:?}");
+}
+
 fn container(name: &str, image: &str) -> Value {
     json!({"name": name, "image": image})
 }
