@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     run::{Board, Post, RunError, Turn, take_part},
-    state::Mark,
+    state::{Home, Mark},
     undo::Records,
 };
 
@@ -40,8 +40,9 @@ pub(super) struct Worker {
     board: Board,
     turn: Turn,
     runs: JoinSet<(RunKey, Result<Ending, RunError>)>,
-    /// The looks for debts in clusters.
-    looks: JoinSet<()>,
+    /// The looks for debts in clusters; one at a time in each, since one that is away is asked again.
+    looks: JoinSet<Option<Home>>,
+    looking: BTreeSet<Option<Home>>,
     /// What was seen of the records there.
     noted: watch::Receiver<Records>,
     active: BTreeSet<RunKey>,
@@ -62,6 +63,7 @@ impl Worker {
             turn: Turn::default(),
             runs: JoinSet::new(),
             looks: JoinSet::new(),
+            looking: BTreeSet::new(),
             active: BTreeSet::new(),
             ended: VecDeque::new(),
             superseded: BTreeSet::new(),
@@ -98,7 +100,9 @@ impl Worker {
                 Some(ended) = self.runs.join_next() => {
                     self.ended(ended?)?;
                 }
-                Some(looked) = self.looks.join_next() => looked?,
+                Some(looked) = self.looks.join_next() => {
+                    self.looking.remove(&looked?);
+                }
                 Ok(()) = self.noted.changed() => self.begin_noted(),
                 () = self.stop.cancelled() => return Ok(()),
             }
@@ -115,7 +119,9 @@ impl Worker {
         let mut standings = self.board.watch();
         let end = loop {
             tokio::select! {
-                Some(looked) = self.looks.join_next() => looked?,
+                Some(looked) = self.looks.join_next() => {
+                    self.looking.remove(&looked?);
+                }
                 Ok(()) = self.noted.changed() => self.begin_noted(),
                 ended = self.runs.join_next() => {
                     let Some(ended) = ended else { return Ok(RunEnd::Left) };
@@ -153,8 +159,14 @@ impl Worker {
         let homes = self.base.state.homes(&options.pipeline, &self.workflow)?;
         let here = options.kubernetes.is_configured().then_some(None);
         for home in here.into_iter().chain(homes.into_iter().map(Some)) {
-            let (base, workflow) = (self.base.clone(), self.workflow.clone());
-            self.looks.spawn(owed::in_cluster(base, workflow, home, self.board.noted()));
+            if self.looking.insert(home.clone()) {
+                let (base, workflow) = (self.base.clone(), self.workflow.clone());
+                let look = owed::in_cluster(base, workflow, home.clone(), self.board.noted());
+                self.looks.spawn(async move {
+                    look.await;
+                    home
+                });
+            }
         }
         Ok(())
     }
