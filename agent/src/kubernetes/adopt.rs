@@ -34,6 +34,11 @@ impl<S: Into<String>> FromIterator<S> for Adopt {
 }
 
 impl Adopt {
+    /// Nobody's fields are taken.
+    pub fn nobody() -> Self {
+        Self(BTreeSet::new())
+    }
+
     /// Whether the manager of that name is one of them.
     pub fn names(&self, manager: &str) -> bool {
         self.0.contains(manager)
@@ -245,6 +250,30 @@ pub(super) fn put_back(
         }
     }
     Ok(replace_entries(live, &now, wanted))
+}
+
+/// An object that somebody has changed between [`before_apply`] and the apply, as its new pre-image:
+/// who owned what before that is what a rollback gives back. `before` is the pre-image until now.
+///
+/// # Errors
+/// [`FieldsError`] if the owners of either state cannot be read.
+pub(crate) fn unfolded(
+    before: &Value,
+    mut live: Value,
+    adopt: &Adopt,
+) -> Result<Value, FieldsError> {
+    let then = entries(before)?;
+    let adopted = owned(before, &then, |entry| adopt.takes(entry));
+    let known = owned(before, &then, Entry::is_applied_by_us);
+    let folded = owned(&live, &entries(&live)?, Entry::is_applied_by_us)
+        .filter(|path| adopted.contains(path) && !known.contains(path));
+    if folded.is_empty() {
+        return Ok(live);
+    }
+    if let Some(patch) = put_back(before, &live, adopt, |_| false, &FieldSet::new())? {
+        live["metadata"]["managedFields"] = patch[1]["value"].clone();
+    }
+    Ok(live)
 }
 
 /// Whether a path, or something that it lies in, is in a set.

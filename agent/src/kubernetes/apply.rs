@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use lockstep_shared::fold::listed;
 use serde_json::Value;
 
 use super::{
-    adopt::{before_apply, is_scaled, replicas},
+    adopt::{Adopt, before_apply, is_scaled, replicas},
     changed::{self, Since},
-    class::{self, Answer, Outcome, Terms},
+    class::{self, Answer, Impossible, Outcome, Terms},
     client::{Apply, Place, Reason, Refusal},
     fields::{FieldSet, remove},
     object::{mark, resource_version, uid},
@@ -24,6 +25,10 @@ use crate::error_text;
 /// The pause before an object is looked at again that was changed meanwhile, or whose kind is not
 /// served yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// A version that no object has: the store's own first one, before anything was stored. An apply
+/// that names it creates what is not there and never changes what is, however late it comes.
+const NOT_THERE: &str = "1";
 
 /// Writes objects of one step.
 pub(crate) struct Applying<'a> {
@@ -57,7 +62,9 @@ impl Applying<'_> {
             let (then, planned) = (before.before.as_ref(), before.planned.as_ref());
             let (adopt, run) = (before.adopt(), &self.writer.mark);
             let since = changed::since(then, live.as_ref(), planned, &adopt, run);
-            match (since.map_err(|error| error_text(&error))?, &live) {
+            let since = since.map_err(|error| error_text(&error))?;
+            let adopt = (since != Since::Written).then_some(adopt);
+            match (since, &live) {
                 (Since::Same | Since::Written, _) => {}
                 (Since::Elsewhere, Some(live)) => return Ok(Applied::Moved(live.clone())),
                 (Since::Elsewhere, None) => continue,
@@ -65,7 +72,7 @@ impl Applying<'_> {
                     return Err(format!("{}: {changed}", wanted.key).into());
                 }
             }
-            match self.write(wanted, before, &place, live).await {
+            match self.write(wanted, adopt, &place, live).await {
                 Ok(object) => return Ok(Applied::Done(object)),
                 Err(Unwritten::Stale) => self.writer.pace.pause(LOOK_AGAIN).await?,
                 Err(error) => return Err(error.into()),
@@ -87,10 +94,12 @@ impl Applying<'_> {
         }
     }
 
+    /// `adopt`: none if this run has written it before. What an adopted manager has taken since is
+    /// not taken again.
     async fn write(
         &self,
         wanted: &Wanted,
-        before: &Before,
+        adopt: Option<Adopt>,
         place: &Place,
         live: Option<Value>,
     ) -> Result<Value, Unwritten> {
@@ -98,23 +107,30 @@ impl Applying<'_> {
         mark(&mut body, &self.writer.owner, &self.writer.mark);
         let Some(mut live) = live else {
             let _ = leave_replicas(&mut body, None, self.autoscalers, place)?;
+            body["metadata"]["resourceVersion"] = NOT_THERE.into();
             return self.writer.apply(place, &body, Apply::Plain).await;
         };
         let leave = leave_replicas(&mut body, Some(&live), self.autoscalers, place)?;
-        let fold = before_apply(&live, &before.adopt(), &leave);
+        let is_written = adopt.is_none();
+        let adopt = adopt.unwrap_or_else(Adopt::nobody);
+        let fold = before_apply(&live, &adopt, &leave);
         if let Some(patch) = fold.map_err(|error| refused(place, &error_text(&error)))? {
             live = self.own(place, &live, &patch).await?;
         }
         // With the uid it never creates, however late it comes.
         body["metadata"]["uid"] = uid(&live).into();
         body["metadata"]["resourceVersion"] = resource_version(&live).into();
-        match self.judge(wanted, before, place, &live, &body).await? {
+        match self.judge(wanted, &adopt, place, &live, &body).await? {
             Outcome::Unchanged => Ok(live),
             // What cannot be tried beforehand is refused by the apply itself, if at all.
             Outcome::Create | Outcome::Update(_) | Outcome::Unplanned(_) => {
                 self.writer.apply(place, &body, Apply::Plain).await
             }
             Outcome::Adopt(_) => self.writer.apply(place, &body, Apply::Force).await,
+            Outcome::Impossible(Impossible::Conflicts(taken)) if is_written => {
+                let why = "since this run wrote it; run the pipeline again to plan anew";
+                Err(refused(place, &format!("{} {why}", listed(&taken))))
+            }
             Outcome::Impossible(why) => Err(refused(place, &why.to_string())),
         }
     }
@@ -123,7 +139,7 @@ impl Applying<'_> {
     async fn judge(
         &self,
         wanted: &Wanted,
-        before: &Before,
+        adopt: &Adopt,
         place: &Place,
         live: &Value,
         body: &Value,
@@ -140,9 +156,8 @@ impl Applying<'_> {
             }
             Err(error) => return Err(error.clone()),
         };
-        let adopt = before.adopt();
         let owner = &self.writer.owner;
-        let terms = Terms { owner, adopt: &adopt, force: self.force, missing: &[] };
+        let terms = Terms { owner, adopt, force: self.force, missing: &[] };
         class::judge(&wanted.key, Some(live), answer, &terms)
             .map_err(|error| refused(place, &error_text(&error)))
     }

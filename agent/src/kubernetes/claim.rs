@@ -66,8 +66,7 @@ pub(crate) async fn claim(writer: &Writer, before: &Before, way: Way) -> Result<
             (Exposed::Yes { unwritten }, _) => unwritten,
         };
         let mark = RunMark { claimed, ..writer.mark.clone() };
-        let nobody: Adopt = [""; 0].into_iter().collect();
-        let fold = before_apply(&live, &nobody, &FieldSet::new());
+        let fold = before_apply(&live, &Adopt::nobody(), &FieldSet::new());
         let written = match fold.map_err(|error| error_text(&error))? {
             Some(patch) => writer.patch(&place, &patch).await,
             None => {
@@ -77,6 +76,11 @@ pub(crate) async fn claim(writer: &Writer, before: &Before, way: Way) -> Result<
         };
         match written {
             Ok(_) | Err(Unwritten::Stale) => {}
+            // It may be as it was, or only has to be deleted; if not, restoring it says this again.
+            Err(Unwritten::Refused(refusal)) if way == Way::Back => {
+                tracing::warn!(%refusal, "not marked as this incarnation's");
+                return Ok(Claimed::Done);
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -24,8 +24,8 @@ const MAX_PODS: usize = 4;
 /// How much of a message that somebody else wrote is kept, in bytes.
 const MAX_MESSAGE_BYTES: usize = 300;
 
-/// How long looking at everything may take, logs apart: a rollback waits for it.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long looking at everything may take, and reading the logs as long: a rollback waits for it.
+pub(crate) const LIMIT: Duration = Duration::from_secs(10);
 
 /// What of failed pods may leave the cluster, into the log of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -38,7 +38,12 @@ pub enum Evidence {
 }
 
 /// What is to be seen of failed objects, one line for each thing; what cannot be seen is said.
-pub(crate) async fn gather(cluster: &Cluster, keys: &[ObjectKey], evidence: Evidence) -> String {
+pub(crate) async fn gather(
+    cluster: &Cluster,
+    keys: &[ObjectKey],
+    evidence: Evidence,
+    limit: Duration,
+) -> String {
     let (mut lines, mut failed) = (Vec::new(), Vec::new());
     let looking = async {
         for key in keys {
@@ -48,11 +53,11 @@ pub(crate) async fn gather(cluster: &Cluster, keys: &[ObjectKey], evidence: Evid
             }
         }
     };
-    if tokio::time::timeout(LIMIT, looking).await.is_err() {
+    if tokio::time::timeout(limit, looking).await.is_err() {
         lines.push("what else there is to be seen could not be read in time".to_owned());
     }
     if evidence == Evidence::Logs {
-        lines.extend(logs::ends(cluster, &failed).await);
+        lines.extend(logs::ends(cluster, &failed, limit).await);
     }
     lines.into_iter().map(|line| line + "\n").collect()
 }

@@ -13,6 +13,7 @@ use super::{
     client::{Cluster, Delete, Pass, Place, Reason, Refusal, Resource},
     object::{ObjectKey, resource_version},
     undo::UndoError,
+    writer::{Unwritten, Writer},
 };
 
 /// The format that this build writes.
@@ -104,16 +105,20 @@ fn parse(secret: &Value, namespace: &str) -> Result<Option<Inventory>, String> {
     Ok(Some(found))
 }
 
-/// Stores a workflow's inventory over an earlier one of the same namespace.
+/// Stores a workflow's inventory over the one that was `known` when the writer began, and over no
+/// other: a run that was superseded meanwhile has nothing more to say.
 ///
 /// # Errors
-/// [`Refusal`] if it cannot be stored.
-pub async fn write(
-    cluster: &Cluster,
+/// [`Unwritten`] if it cannot be stored.
+pub(crate) async fn write(
+    writer: &Writer,
     owner: Owner<'_>,
+    known: Option<&Inventory>,
     inventory: &Inventory,
-) -> Result<(), Refusal> {
+) -> Result<(), Unwritten> {
+    let cluster = &writer.cluster;
     let place = owner.place(cluster);
+    let refused = |why: String| Refusal::other("store the inventory", why);
     let text = serde_json::to_vec(inventory).expect("an inventory has only string keys");
     let data = json!({ owner.namespace: BASE64_STANDARD.encode(text) });
     let mut body = json!({
@@ -129,28 +134,32 @@ pub async fn write(
         },
         "data": data,
     });
-    let mut refused = None;
+    // Inventories of other namespaces may be written beside it.
     for _ in 0..TRIES {
-        let found = cluster.get(&place).await?;
-        let written = match found.as_ref().map(|found| found.pointer("/metadata/resourceVersion")) {
-            None => cluster.create(Pass::bookkeeping(), &place, &body).await,
-            Some(version) => {
-                body["metadata"]["resourceVersion"] = version.cloned().unwrap_or_default();
-                cluster.merge(Pass::bookkeeping(), &place, &body).await
+        let found = writer.ask(|| cluster.get(&place)).await?;
+        let now = found.as_ref().map(|found| parse(found, owner.namespace)).transpose();
+        let now = now.map_err(refused)?.flatten();
+        if now.as_ref() == Some(inventory) {
+            return Ok(());
+        }
+        if now.as_ref() != known {
+            return Err(refused("another run has stored one meanwhile".to_owned()).into());
+        }
+        let written = match &found {
+            None => writer.write(|pass| cluster.create(pass, &place, &body)).await,
+            Some(found) => {
+                body["metadata"]["resourceVersion"] = resource_version(found).into();
+                writer.write(|pass| cluster.merge(pass, &place, &body)).await
             }
         };
         match written {
             Ok(_) => return Ok(()),
-            Err(refusal) if matches!(refusal.reason, Reason::Stale | Reason::Exists) => {
-                refused = Some(refusal);
-            }
-            Err(refusal) => return Err(refusal),
+            Err(Unwritten::Stale) => {}
+            Err(Unwritten::Refused(refusal)) if refusal.reason == Reason::Exists => {}
+            Err(error) => return Err(error),
         }
     }
-    match refused {
-        Some(refusal) => Err(refusal),
-        None => Ok(()),
-    }
+    Err(Unwritten::Stale)
 }
 
 /// Removes what is known of one namespace; whether others are left.

@@ -72,7 +72,7 @@ impl Looks {
             match self.look().await {
                 Ok(StepVerdict::Healthy | StepVerdict::Settled) => return Ok(()),
                 Ok(StepVerdict::Failed { object, why }) => {
-                    return Err(self.failed(object, why).await);
+                    return Err(self.failed(object, why, evidence::LIMIT).await);
                 }
                 Ok(StepVerdict::InProgress(line) | StepVerdict::Degraded(line)) => {
                     unseen = None;
@@ -114,9 +114,14 @@ impl Looks {
         self.clock.now()
     }
 
-    /// What failed, with what there is to see of it.
-    pub(crate) async fn failed(&self, object: ObjectKey, error: String) -> Failure {
-        let output = evidence::gather(&self.cluster, &[object], self.evidence).await;
+    /// What failed, with what there is to see of it within this time.
+    pub(crate) async fn failed(
+        &self,
+        object: ObjectKey,
+        error: String,
+        limit: Duration,
+    ) -> Failure {
+        let output = evidence::gather(&self.cluster, &[object], self.evidence, limit).await;
         Failure { error, output }
     }
 
@@ -126,7 +131,8 @@ impl Looks {
         let what = unseen.unwrap_or_else(|| listed(&lines));
         let error = format!("not healthy after {} s: {what}", limit.as_secs_f64());
         let objects: Vec<ObjectKey> = self.health.wanted().take(MAX_TOLD).cloned().collect();
-        let output = evidence::gather(&self.cluster, &objects, self.evidence).await;
+        let output =
+            evidence::gather(&self.cluster, &objects, self.evidence, evidence::LIMIT).await;
         Failure { error, output }
     }
 

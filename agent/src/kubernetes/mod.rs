@@ -19,6 +19,7 @@ pub(crate) mod fence;
 pub mod fields;
 pub mod health;
 pub mod inventory;
+pub(crate) mod late;
 pub mod lease;
 pub(crate) mod looks;
 pub mod object;

@@ -49,7 +49,7 @@ async fn prune_one(writer: &Writer, item: &Item) -> Result<(), Unwritten> {
     }
     if !is_being_deleted(&live) {
         tracing::info!(object = %item.key, "pruned");
-        writer.delete(&place, &item.uid).await?;
+        writer.delete(&place, &live).await?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use super::{
     evidence::Evidence,
     health::{Limits, Pin, Rules, StepHealth, StepVerdict},
     looks::Looks,
-    object::{ObjectKey, RunMark, uid},
+    object::{ObjectKey, RunMark},
     order,
     pace::Ended,
     progress::Progress,
@@ -217,9 +217,8 @@ impl Rollback<'_> {
                     }
                     paused => paused?,
                 },
-                Created::Delete(_) => {
-                    let id = live.as_ref().and_then(uid).unwrap_or_default();
-                    match self.writer.delete(&place, id).await {
+                Created::Delete => {
+                    match self.writer.delete(&place, live.as_ref().unwrap_or(&Value::Null)).await {
                         Ok(_) | Err(Unwritten::Stale) => {}
                         Err(error) => return Err(error),
                     }
@@ -284,10 +283,11 @@ impl Rollback<'_> {
         let (pods, namespace) = (Resource::pod(), Some(lookup.namespace.as_str()));
         let cluster = &self.writer.cluster;
         let found = self.writer.ask(|| cluster.list(&pods, namespace, &lookup.selector)).await?;
-        for (name, id) in stuck_pods(&set, &found) {
+        for pod in stuck_pods(&set, &found) {
+            let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             tracing::warn!(pod = name, set = %key, "deleting a pod that keeps the set from going back");
             let place = Place::new(Resource::pod(), namespace, name);
-            match self.writer.delete(&place, id).await {
+            match self.writer.delete(&place, pod).await {
                 Ok(_) | Err(Unwritten::Stale) => {}
                 Err(Unwritten::Refused(refusal)) if refusal.reason == Reason::NotFound => {}
                 Err(error) => return Err(error),

@@ -11,9 +11,8 @@ use super::object::{generation, label, uid};
 /// The label with a pod's revision.
 const REVISION: &str = "controller-revision-hash";
 
-/// The names and uids of the pods that hold the set up; none before its controller has seen the
-/// revert.
-pub(crate) fn stuck_pods<'a>(set: &Value, pods: &'a [Value]) -> Vec<(&'a str, &'a str)> {
+/// The pods that hold the set up; none before its controller has seen the revert.
+pub(crate) fn stuck_pods<'a>(set: &Value, pods: &'a [Value]) -> Vec<&'a Value> {
     let text = |pointer: &str| set.pointer(pointer).and_then(Value::as_str);
     let parallel = text("/spec/podManagementPolicy") == Some("Parallel");
     let observed = set.pointer("/status/observedGeneration").and_then(Value::as_i64);
@@ -25,8 +24,7 @@ pub(crate) fn stuck_pods<'a>(set: &Value, pods: &'a [Value]) -> Vec<(&'a str, &'
     let is_stuck = |pod: &&Value| {
         is_controlled(pod, owner) && label(pod, REVISION) != Some(wanted) && !is_ready(pod)
     };
-    let named = |pod: &'a Value| Some((pod.pointer("/metadata/name")?.as_str()?, uid(pod)?));
-    pods.iter().filter(is_stuck).filter_map(named).collect()
+    pods.iter().filter(is_stuck).collect()
 }
 
 fn is_controlled(pod: &Value, owner: Option<&str>) -> bool {
@@ -65,7 +63,7 @@ mod tests {
     #[test]
     fn only_broken_pods_of_another_revision_are_in_the_way() {
         let pods = [pod("a", "new", "False"), pod("b", "new", "True"), pod("c", "old", "False")];
-        assert_eq!(stuck_pods(&set("OrderedReady", 3), &pods), [("a", "uid-a")]);
+        assert_eq!(stuck_pods(&set("OrderedReady", 3), &pods), [&pods[0]]);
     }
 
     #[test]

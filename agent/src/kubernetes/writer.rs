@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{
     client::{Apply, Cluster, Delete, Pass, Place, Reason, Refusal},
     fence::Fence,
-    object::{ObjectKey, RunMark, resource_version},
+    late::Late,
+    object::{ObjectKey, RunMark, resource_version, uid},
     pace::{Ended, Pace},
     wanted::place,
 };
@@ -22,6 +23,7 @@ pub(crate) struct Writer {
     pub(crate) cluster: Cluster,
     pub(crate) fence: Fence,
     pub(crate) pace: Pace,
+    pub(crate) late: Late,
     /// What marks our writes.
     pub(crate) mark: RunMark,
     /// The value of the owner label.
@@ -69,9 +71,14 @@ impl Writer {
         self.write(|pass| self.cluster.json_patch(pass, place, patch)).await
     }
 
-    /// Deletes the object of this uid, with all that it owns first.
-    pub(crate) async fn delete(&self, place: &Place, uid: &str) -> Result<bool, Unwritten> {
-        let how = || Delete { uid: Some(uid.to_owned()), foreground: true, ..Delete::default() };
+    /// Deletes an object as it was seen, with all that it owns first: a bare DELETE of a Job would
+    /// leave its pods running.
+    pub(crate) async fn delete(&self, place: &Place, seen: &Value) -> Result<bool, Unwritten> {
+        let how = || Delete {
+            uid: uid(seen).map(str::to_owned),
+            resource_version: resource_version(seen).map(str::to_owned),
+            foreground: true,
+        };
         self.write(|pass| self.cluster.delete(pass, place, how())).await
     }
 
@@ -119,7 +126,7 @@ impl Writer {
 
     /// A write that is sent once it may be. What a time-out leaves in doubt has to be looked at
     /// again, so it counts as stale.
-    async fn write<T, F, Fut>(&self, send: F) -> Result<T, Unwritten>
+    pub(crate) async fn write<T, F, Fut>(&self, send: F) -> Result<T, Unwritten>
     where
         F: Fn(Pass) -> Fut,
         Fut: Future<Output = Result<T, Refusal>>,
@@ -134,6 +141,7 @@ impl Writer {
             match refusal.reason {
                 Reason::Stale => return Err(Unwritten::Stale),
                 Reason::Unreachable => {
+                    self.late.unanswered();
                     tracing::warn!(%refusal, "looking again at what became of it");
                     self.wait(pause, &refusal).await?;
                     return Err(Unwritten::Stale);

@@ -84,6 +84,14 @@ impl Seat {
             return Ok(found);
         }
         if let Some(found) = Self::elsewhere(post, key, Some(&cluster)).await? {
+            if let Ok(Some(kept)) = &found.0.cluster {
+                tracing::warn!(
+                    run = %key.run, workflow = %post.workflow, kept = kept.url(),
+                    planned = cluster.url(),
+                    "an earlier agent keeps this run's undo record in another cluster than its \
+                     plan leads to now, so the run goes on there"
+                );
+            }
             return Ok(found);
         }
         if let (Ok(Some(_)), Some(home)) = (&found.0.cluster, cluster.home()) {

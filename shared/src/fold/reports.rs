@@ -50,7 +50,9 @@ impl RunFold {
                 };
                 running.finished = Some(moment);
                 running.ignored = ignored.as_deref().map(|error| cut(error, MAX_IGNORED_BYTES));
-                state.images.extend(images.clone());
+                for (image, digests) in images {
+                    state.images.entry(image.clone()).or_default().extend(digests.iter().cloned());
+                }
                 self.notice_last_step(moment.seq, workflow, *step);
                 Ok(())
             }

@@ -142,6 +142,27 @@ fn a_rollback_ends_with_the_former_owners_entries() {
 }
 
 #[test]
+fn what_was_changed_after_the_fold_is_a_pre_image_with_its_former_owners() {
+    let theirs = entry("kubectl-client-side-apply", "Update", spec_and_label());
+    let before = deployment(3, vec![theirs.clone()]);
+    let note = entry("person", "Update", json!({"f:metadata": {"f:annotations": {"f:a": {}}}}));
+    let mut folded = deployment(3, vec![entry("lockstep", "Apply", spec_and_label()), note]);
+    folded["metadata"]["annotations"] = json!({"a": "b"});
+    let managers = |object: &Value| -> Vec<String> {
+        entries(object).unwrap().into_iter().map(|entry| entry.manager).collect()
+    };
+    let adopt = Adopt::default();
+    let pre_image = unfolded(&before, folded.clone(), &adopt).unwrap();
+    assert_eq!(managers(&pre_image), ["person", "kubectl-client-side-apply"]);
+    assert_eq!(pre_image["metadata"]["annotations"], json!({"a": "b"}));
+    // Where nothing was folded, the owners are whoever they are now.
+    let mut changed = before.clone();
+    changed["metadata"]["annotations"] = json!({"a": "b"});
+    assert_eq!(unfolded(&before, changed.clone(), &adopt), Ok(changed));
+    assert_eq!(unfolded(&folded, folded.clone(), &adopt), Ok(folded));
+}
+
+#[test]
 fn giving_back_twice_is_giving_back_once() {
     let before = deployment(3, vec![entry("kubectl", "Update", spec_and_label())]);
     let mut live = before.clone();

@@ -29,6 +29,9 @@ pub struct Access {
     pub kube_namespace: Option<String>,
 }
 
+/// How long a program that gives credentials may take: some ask a service, none a person.
+const CREDENTIALS_LIMIT: Duration = Duration::from_secs(30);
+
 /// Why no cluster was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -108,7 +111,7 @@ impl Access {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let namespace = config.default_namespace.clone();
         let url = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|error| NoCluster::because(&error))?;
+        let client = connect(config).await?;
         Ok(Cluster::new(client, url, namespace, context))
     }
 
@@ -132,6 +135,20 @@ impl Access {
         let options = KubeConfigOptions { context: context.clone(), ..Default::default() };
         let config = Config::from_custom_kubeconfig(file, &options).await;
         Ok((config.map_err(|error| no(&error))?, context))
+    }
+}
+
+/// The connection; a kubeconfig may name a program that gives the credentials, and the library
+/// waits for it.
+async fn connect(config: Config) -> Result<Client, NoCluster> {
+    let made = tokio::task::spawn_blocking(move || Client::try_from(config));
+    match tokio::time::timeout(CREDENTIALS_LIMIT, made).await {
+        Ok(Ok(made)) => made.map_err(|error| NoCluster::because(&error)),
+        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => {
+            let limit = CREDENTIALS_LIMIT.as_secs();
+            Err(NoCluster { why: format!("its user's credentials did not come within {limit} s") })
+        }
     }
 }
 

@@ -20,12 +20,9 @@ const MAX_LOGS: usize = 3;
 const MAX_LINES: u32 = 20;
 const MAX_BYTES: usize = 1280;
 
-/// How long reading all of them may take.
-const LIMIT: Duration = Duration::from_secs(5);
-
 /// The ends of the logs of these pods' failed containers, one after the other; what cannot be read
 /// is said.
-pub(super) async fn ends(cluster: &Cluster, pods: &[Value]) -> Vec<String> {
+pub(super) async fn ends(cluster: &Cluster, pods: &[Value], limit: Duration) -> Vec<String> {
     let mut lines = Vec::new();
     let wanted: Vec<LogOf> = pods.iter().flat_map(wanted).take(MAX_LOGS).collect();
     let asked: Vec<_> =
@@ -42,7 +39,7 @@ pub(super) async fn ends(cluster: &Cluster, pods: &[Value]) -> Vec<String> {
             }
         }
     };
-    let in_time = tokio::time::timeout(LIMIT, reading).await;
+    let in_time = tokio::time::timeout(limit, reading).await;
     if in_time.is_err() {
         lines.push("no further logs: reading them took too long".to_owned());
     }

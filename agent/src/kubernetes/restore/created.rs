@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::{
     fields::{Entry, FieldsError, Path, entries, owned},
     object::{
-        ObjectKey, RUN_ANNOTATION, RunMark, creation_timestamp, finalizers, is_being_deleted, uid,
+        ObjectKey, RUN_ANNOTATION, RunMark, creation_timestamp, finalizers, is_being_deleted,
     },
 };
 
@@ -29,8 +29,8 @@ pub fn is_kept(key: &ObjectKey) -> bool {
 pub enum Created {
     /// It is not there: nothing is owed.
     Gone,
-    /// It is ours: send a DELETE with these DeleteOptions, and look again.
-    Delete(Value),
+    /// It is ours: delete it, and look again.
+    Delete,
     /// It is being deleted, and waits for these finalizers; past the deadline, it is residue.
     Leaving(Vec<String>),
     /// It is ours, and of a kind that is kept on purpose. Does not spoil *verified*.
@@ -88,7 +88,7 @@ pub fn undo(key: &ObjectKey, live: Option<&Value>, run: &RunMark) -> Result<Crea
         let finalizers = finalizers(live).into_iter().map(str::to_owned).collect();
         return Ok(Created::Leaving(finalizers));
     }
-    Ok(Created::Delete(delete_options(live)))
+    Ok(Created::Delete)
 }
 
 /// Whether the mark on an object is one that we applied: a copy that somebody has made of an object
@@ -100,13 +100,6 @@ pub fn is_marked_by_us(live: &Value) -> Result<bool, FieldsError> {
     let mark = Path::of_fields(&["metadata", "annotations", RUN_ANNOTATION]);
     let applied = |entry: &Entry| entry.is_applied_by_us() && entry.fields.contains(&mark);
     Ok(entries(live)?.iter().any(applied))
-}
-
-/// The body of a DELETE: this very object, and all that belongs to it first. A bare DELETE of a Job
-/// would leave its pods running.
-pub fn delete_options(live: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Foreground",
-        "preconditions": {"uid": uid(live)}})
 }
 
 /// Another manager that was there when the object was made, and wrote what we wrote too. Whoever

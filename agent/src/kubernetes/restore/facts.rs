@@ -293,9 +293,9 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// Items in which something was ours, that our write did not remove, and that are gone: a
-    /// removal leaves no trace of who did it, but it was not us. Giving back only what was ours of
-    /// an item might make it invalid.
+    /// Items in which something was ours, that our write did not remove, and values that it did not
+    /// change, that are gone: a removal leaves no trace of who did it, but it was not us. Giving
+    /// back only what was ours of an item might make it invalid.
     fn find_removed(&self) -> FieldSet {
         let is_removed = |item: &Path| {
             (is_item(item) || self.mine_before.contains(item))
@@ -304,10 +304,18 @@ impl<'a> Facts<'a> {
                 && self.is_left(item)
         };
         let mine = self.mine_before.union(&self.planned_fields).paths();
-        let parents = mine.iter().filter_map(|path| {
-            path.and_ancestors().find(|item| is_removed(item) && self.shape.has_below(item))
+        let gone = mine.iter().filter_map(|path| {
+            path.and_ancestors().find(|item| {
+                is_removed(item) && (self.shape.has_below(item) || self.is_kept_by_us(item))
+            })
         });
-        parents.collect()
+        gone.collect()
+    }
+
+    /// Whether our write left the value at a path as it was, and applied it.
+    fn is_kept_by_us(&self, path: &Path) -> bool {
+        self.planned_fields.contains(path)
+            && self.planned.is_some_and(|planned| get(planned, path) == get(self.before, path))
     }
 
     /// Whether a path names a list item, or a field whose parts are owned one by one.

@@ -199,7 +199,7 @@ impl<'a> Restoration<'a> {
             return Ok(None);
         }
         // An apply would conflict with what we wrote other than by apply.
-        let nobody: Adopt = [""; 0].into_iter().collect();
+        let nobody = Adopt::nobody();
         // What is left to others would be removed by an apply while our entry has it.
         let fold = adopt::before_apply(facts.live, &nobody, &self.leave)?;
         if let Some(patch) = fold.filter(|_| self.entry_patches < MAX_ENTRY_PATCHES) {

@@ -11,13 +11,14 @@ use lockstep_shared::{
 
 use super::{
     super::{
+        claim::Way,
         health::Limits,
         lease::Wish,
         looks::Looks,
         object::{RunMark, owner_label},
         pace::Pace,
         record::Record,
-        undo::UndoSecrets,
+        undo::{UndoError, UndoSecrets},
         wanted::{Origin, Steps},
         writer::Writer,
     },
@@ -45,10 +46,12 @@ pub(super) struct Known {
 impl Inner {
     pub(super) async fn writer(&self, epoch: Epoch, pace: Pace) -> Result<Writer, Failure> {
         pace.within(self.take_lease(epoch)).await??;
+        self.late.taken_over(epoch);
         Ok(Writer {
             cluster: self.work.cluster.clone(),
             fence: self.fence.clone(),
             pace,
+            late: self.late.clone(),
             mark: self.mark(epoch),
             owner: owner_label(&self.work.key.pipeline, &self.work.name),
         })
@@ -123,13 +126,29 @@ impl Inner {
         Ok(())
     }
 
+    /// Takes what undoes the run over from the incarnation before, and reads it anew.
+    pub(super) async fn take_record_over(
+        &self,
+        epoch: Epoch,
+        way: Way,
+    ) -> Result<Arc<Record>, Failure> {
+        let Some(secrets) = self.secrets() else { return self.record().await };
+        match secrets.take_over(epoch, &self.work.key, &self.work.name).await {
+            // On the way back it is only read, and a log that was restored counts from less again.
+            Err(UndoError::Superseded { .. }) if way == Way::Back => {}
+            taken => taken.map_err(|error| error_text(&error))?,
+        }
+        self.known.lock().await.record = None;
+        self.record().await
+    }
+
     /// Stores a record in place of the one that was prepared.
-    pub(super) async fn replace(&self, record: Record) -> Result<(), Failure> {
+    pub(super) async fn replace(&self, epoch: Epoch, record: Record) -> Result<(), Failure> {
         let Some(secrets) = self.secrets() else { return Ok(()) };
         let (key, name) = (&self.work.key, &self.work.name);
         let replaced = async {
             let body = secrets.store_body(key, name, &record.to_json()).await?;
-            secrets.replace_body(key, name, &body).await
+            secrets.replace_body(epoch, key, name, &body).await
         };
         replaced.await.map_err(|error| {
             format!("what undoes this run cannot be stored: {}", error_text(&error))

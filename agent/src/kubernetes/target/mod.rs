@@ -15,7 +15,7 @@ use lockstep_shared::{
     id::{Epoch, RunKey, StepIndex, WorkflowName},
     plan::{Deploy, KubernetesTarget, Workflow},
 };
-use tokio::{sync::Mutex, time::Instant};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use self::kept::Known;
@@ -23,6 +23,7 @@ use super::{
     client::{Cluster, Refusal},
     evidence::Evidence,
     fence::Fence,
+    late::Late,
     lease::Lease,
     pace::{Ended, Pace},
     preview::StepPreview,
@@ -67,7 +68,7 @@ struct Inner {
     work: Work,
     fence: Fence,
     progress: Progress,
-    began: Instant,
+    late: Late,
     known: Mutex<Known>,
 }
 
@@ -108,8 +109,8 @@ impl ClusterTarget {
     pub(crate) fn new(work: Work) -> Self {
         let fence = Fence::new(work.permit.clone(), work.lease.clone());
         let progress = Progress::new(work.name.clone());
-        let (began, known) = (Instant::now(), Mutex::default());
-        Self(Arc::new(Inner { work, fence, progress, began, known }))
+        let (late, known) = (Late::default(), Mutex::default());
+        Self(Arc::new(Inner { work, fence, progress, late, known }))
     }
 
     /// What an order is doing, in one line.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     super::{
+        adopt::unfolded,
         apply::{Applied, Applying},
         claim::{Claimed, Way, claim},
         health::{Limits, Pin, Rules, StepHealth, StepVerdict},
@@ -36,10 +37,7 @@ use crate::error_text;
 const WATCH: Duration = Duration::from_secs(2);
 
 /// How long what there is to see of a finished step that failed may be gathered.
-const AT_ONCE: Duration = Duration::from_secs(3);
-
-/// For how long a request of an incarnation that was taken over may still land: the longest write.
-const LATE: Duration = Duration::from_secs(10);
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Inner {
     pub(super) async fn prepare(
@@ -113,6 +111,7 @@ impl Inner {
         wanted: &Wanted,
     ) -> Result<Value, Failure> {
         loop {
+            applying.writer.pace.check()?;
             let record = self.record().await?;
             let before = record.of_step(step).find(|before| before.key == wanted.key);
             let before = before.ok_or_else(|| {
@@ -120,18 +119,24 @@ impl Inner {
             })?;
             match applying.object(wanted, before).await? {
                 Applied::Done(object) => return Ok(object),
-                Applied::Moved(pre_image) => self.moved(&wanted.key, pre_image).await?,
+                Applied::Moved(pre_image) => {
+                    self.moved(applying.writer.mark.epoch, &wanted.key, pre_image).await?;
+                }
             }
         }
     }
 
     /// Stores what an object is now as what it was before this run's first write to it.
-    async fn moved(&self, key: &ObjectKey, pre_image: Value) -> Result<(), Failure> {
+    async fn moved(&self, epoch: Epoch, key: &ObjectKey, pre_image: Value) -> Result<(), Failure> {
         let mut record = (*self.record().await?).clone();
         for before in record.objects.iter_mut().filter(|before| before.key == *key) {
-            before.before = Some(pre_image.clone());
+            let moved = match &before.before {
+                Some(known) => unfolded(known, pre_image.clone(), &before.adopt()),
+                None => Ok(pre_image.clone()),
+            };
+            before.before = Some(moved.map_err(|error| error_text(&error))?);
         }
-        self.replace(record).await
+        self.replace(epoch, record).await
     }
 
     pub(super) async fn undo(
@@ -142,8 +147,8 @@ impl Inner {
     ) -> Result<Undone, Stuck> {
         let failed = |failure: Failure| Stuck { error: failure.error, left: Vec::new() };
         let writer = self.writer(epoch, pace).await.map_err(failed)?;
-        let record = self.record().await.map_err(failed)?;
         self.claim(&writer, step, Way::Back).await.map_err(failed)?;
+        let record = self.record().await.map_err(failed)?;
         let rollback = Rollback {
             writer: &writer,
             progress: &self.progress,
@@ -152,14 +157,14 @@ impl Inner {
             autoscalers: record.created(is_autoscaler).collect(),
             gates: record.created(is_admission).collect(),
         };
+        let in_doubt = self.late.rest().is_some();
         let undone = rollback.step(record.of_step(step).collect()).await?;
-        if epoch <= 1 {
+        if !in_doubt {
             return Ok(undone);
         }
-        // What an incarnation before this one had sent may have landed meanwhile.
-        let late = LATE.saturating_sub(self.began.elapsed());
+        // What was sent before may have been carried out meanwhile.
         let stopped = |ended: Ended| Stuck { error: ended.to_string(), left: Vec::new() };
-        writer.pace.pause(late).await.map_err(stopped)?;
+        writer.pace.pause(self.late.rest().unwrap_or_default()).await.map_err(stopped)?;
         rollback.step(record.of_step(step).collect()).await
     }
 
@@ -186,9 +191,7 @@ impl Inner {
             match looks.look().await {
                 Ok(StepVerdict::Failed { object, why }) => {
                     // Until this is said, everybody may commit: better now than in full.
-                    let failed = looks.failed(object, why.clone());
-                    let failed = tokio::time::timeout(AT_ONCE, failed).await;
-                    return Some(failed.unwrap_or_else(|_| why.into()));
+                    return Some(looks.failed(object, why, AT_ONCE).await);
                 }
                 Ok(StepVerdict::Settled) => std::future::pending().await,
                 Ok(_) => {}
@@ -278,7 +281,7 @@ impl Inner {
         items.extend(left.into_iter().map(|(item, _)| item));
         if known.is_some() || !items.is_empty() {
             let inventory = Inventory::new(self.work.key.run.clone(), items);
-            inventory::write(cluster, owner, &inventory).await?;
+            inventory::write(&writer, owner, known.as_ref(), &inventory).await?;
         }
         Ok(warnings)
     }
@@ -291,10 +294,10 @@ impl Inner {
         if writer.mark.epoch <= 1 || self.known.lock().await.claimed >= wanted {
             return Ok(());
         }
-        let record = self.record().await?;
+        let record = self.take_record_over(writer.mark.epoch, way).await?;
         for before in record.objects.iter().filter(|before| before.step <= step) {
             if let Claimed::Moved(pre_image) = claim(writer, before, way).await? {
-                self.moved(&before.key, pre_image.clone()).await?;
+                self.moved(writer.mark.epoch, &before.key, pre_image.clone()).await?;
                 let before = Before { before: Some(pre_image), ..before.clone() };
                 claim(writer, &before, way).await?;
             }

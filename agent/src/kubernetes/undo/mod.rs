@@ -14,7 +14,7 @@ use std::{
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lockstep_shared::id::{PipelineName, RunId, RunKey, WorkflowName};
+use lockstep_shared::id::{Epoch, PipelineName, RunId, RunKey, WorkflowName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -66,6 +66,19 @@ pub enum UndoError {
         found: u32,
         /// The newest that this build knows.
         known: u32,
+    },
+    /// A newer incarnation goes by the record.
+    #[error(
+        "epoch {found} of the workflow has taken over the undo record in Secret {secret} from \
+         epoch {known}, which changes nothing more"
+    )]
+    Superseded {
+        /// The Secret.
+        secret: String,
+        /// The incarnation that goes by it.
+        found: Epoch,
+        /// The one that asked.
+        known: Epoch,
     },
     /// There is no such record.
     #[error("the undo record is lost: Secret {0} is not there, so nothing may be written")]
@@ -182,7 +195,7 @@ impl UndoSecrets {
     /// Makes a record of a stored body.
     ///
     /// # Errors
-    /// [`UndoError`] if it cannot be stored.
+    /// [`UndoError`] if it cannot be stored; [`UndoError::Superseded`] if a newer incarnation has.
     pub async fn create(&self, head: &Head) -> Result<(), UndoError> {
         let place = self.place(&head::name(&head.key, &head.workflow));
         let mut secret = self.secret(&place, &head.key, &head.workflow, "head");
@@ -190,11 +203,10 @@ impl UndoSecrets {
         match self.cluster.create(Pass::bookkeeping(), &place, &secret).await {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.reason == Reason::Exists => {
-                self.change(&head.key, &head.workflow, |known| {
+                self.change_in(head.epoch, &head.key, &head.workflow, |known| {
                     // A preparation that was repeated; what was begun is undone by what it knew.
                     if known.mark == Mark::Prepared {
                         known.body = head.body.clone();
-                        known.epoch = head.epoch;
                     }
                 })
                 .await
@@ -213,27 +225,66 @@ impl UndoSecrets {
         workflow: &WorkflowName,
         mark: Mark,
     ) -> Result<(), UndoError> {
-        self.change(key, workflow, |head| head.mark = head.mark.max(mark)).await
+        let advance = |head: &mut Head| {
+            head.mark = head.mark.max(mark);
+            Ok(())
+        };
+        self.change(key, workflow, advance).await
     }
 
     /// Has a record name another body.
     ///
     /// # Errors
-    /// [`UndoError`] if that cannot be stored.
+    /// [`UndoError`] if that cannot be stored; [`UndoError::Superseded`] if a newer incarnation
+    /// goes by the record.
     pub async fn replace_body(
         &self,
+        epoch: Epoch,
         key: &RunKey,
         workflow: &WorkflowName,
         body: &Body,
     ) -> Result<(), UndoError> {
-        self.change(key, workflow, |head| head.body = body.clone()).await
+        self.change_in(epoch, key, workflow, |head| head.body = body.clone()).await
+    }
+
+    /// Takes a record over: no incarnation before this one gives it another body any more.
+    ///
+    /// # Errors
+    /// As [`replace_body`](Self::replace_body).
+    pub async fn take_over(
+        &self,
+        epoch: Epoch,
+        key: &RunKey,
+        workflow: &WorkflowName,
+    ) -> Result<(), UndoError> {
+        self.change_in(epoch, key, workflow, |_| {}).await
+    }
+
+    /// A change by one incarnation, unless a newer one has the record.
+    async fn change_in(
+        &self,
+        epoch: Epoch,
+        key: &RunKey,
+        workflow: &WorkflowName,
+        change: impl Fn(&mut Head),
+    ) -> Result<(), UndoError> {
+        let change = |head: &mut Head| {
+            if head.epoch > epoch {
+                let secret = head::name(key, workflow);
+                return Err(UndoError::Superseded { secret, found: head.epoch, known: epoch });
+            }
+            head.epoch = epoch;
+            change(head);
+            Ok(())
+        };
+        self.change(key, workflow, change).await
     }
 
     async fn change(
         &self,
         key: &RunKey,
         workflow: &WorkflowName,
-        change: impl Fn(&mut Head),
+        change: impl Fn(&mut Head) -> Result<(), UndoError>,
     ) -> Result<(), UndoError> {
         let place = self.place(&head::name(key, workflow));
         let mut last = None;
@@ -242,7 +293,7 @@ impl UndoSecrets {
             let found = found.ok_or_else(|| UndoError::Lost(place.name.clone()))?;
             let mut head = head::read(&found)?;
             let known = head.clone();
-            change(&mut head);
+            change(&mut head)?;
             if head == known {
                 return Ok(());
             }
@@ -275,9 +326,9 @@ impl UndoSecrets {
         for head in surplus {
             self.remove(&head::name(&head.key, &head.workflow)).await?;
         }
-        // Chunks of a run that is being prepared are named by nothing yet: of those with a head,
-        // what the head does not name goes; of those whose head went, all; of those that never had
-        // one, what is old.
+        // Chunks are stored before a head names them: of a run that goes on, or that never had a
+        // head, only what is old goes; of a settled one what the head does not name; of those whose
+        // head went, all.
         let labels = format!("{PART}=chunk,{PIPELINE}={pipeline},{WORKFLOW}={workflow}");
         for chunk in self.list(&labels).await? {
             let text = |pointer: &str| chunk.pointer(pointer).and_then(Value::as_str);
@@ -285,9 +336,10 @@ impl UndoSecrets {
             let name = text("/metadata/name").unwrap_or_default();
             let is_of = |head: &&Head| head.key.run.as_str() == run;
             let went = surplus.iter().any(&is_of);
-            let unnamed = heads.iter().find(is_of).is_some_and(|head| !chunk::is_of(head, name));
-            let known = heads.iter().any(|head| is_of(&head));
-            if went || unnamed || (!known && is_old(&chunk)) {
+            let head = heads.iter().find(is_of);
+            let is_named = head.is_some_and(|head| chunk::is_of(head, name));
+            let is_settled = head.is_some_and(|head| head.mark == Mark::Settled);
+            if went || (!is_named && (is_settled || is_old(&chunk))) {
                 self.remove(name).await?;
             }
         }

@@ -376,3 +376,24 @@ fn a_list_with_one_name_twice_is_left_to_who_has_taken_it_since() {
     let Step::Done(residue) = step else { panic!("{step:?}") };
     assert!(matches!(residue[..], [Residue::Taken { .. }]), "{residue:?}");
 }
+
+#[test]
+fn a_label_that_somebody_has_removed_and_we_had_left_as_it_was_stays_away() {
+    let fields = json!({"f:metadata": {"f:labels": {"f:team": {}}}, "f:spec": {"f:type": {}}});
+    let mut before = service("1", json!({"type": "ClusterIP"}), ours(fields.clone()));
+    before["metadata"]["labels"] = json!({"team": "a"});
+    let mut planned = before.clone();
+    planned["spec"]["type"] = json!("NodePort");
+    let mut live = planned.clone();
+    live["metadata"]["labels"] = json!({});
+    live["metadata"]["managedFields"] = json!(ours(json!({"f:spec": {"f:type": {}}})));
+    let adopt = Adopt::default();
+    let next =
+        |live: &Value| Restoration::new(&before, Some(&planned), &adopt).next(Some(live)).unwrap();
+    let body = body(next(&live));
+    assert_eq!(body["spec"]["type"], "ClusterIP");
+    assert_eq!(body["metadata"].get("labels"), None, "{body}");
+    live["spec"]["type"] = json!("ClusterIP");
+    let Step::Done(residue) = next(&live) else { panic!("{:?}", next(&live)) };
+    assert!(matches!(residue[..], [Residue::Removed { .. }]), "{residue:?}");
+}
