@@ -45,6 +45,9 @@ pub struct Plan {
     /// Whether the run ends at the release of `_prepare` without writing anything.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plan_only: bool,
+    /// Whether it is less than the pipeline: [`Plan::narrow`] left workflows out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub narrowed: bool,
     /// The run's own clocks.
     pub timeouts: Timeouts,
     /// The declared barriers that at least one workflow taking part names.
@@ -406,6 +409,26 @@ impl Plan {
              are the most",
             name.chars().count()
         ))
+    }
+
+    /// Leaves out all workflows but these, as if their `when` did not hold: for who wants to see a
+    /// part of what a run would do.
+    pub fn narrow(&mut self, to: &BTreeSet<WorkflowName>) {
+        for (name, workflow) in &mut self.workflows {
+            if !to.contains(name) && !workflow.waived {
+                workflow.waived = true;
+                workflow.steps.clear();
+                workflow.waived_steps.clear();
+                workflow.bundle = None;
+                self.narrowed = true;
+            }
+        }
+        for barrier in self.barriers.values_mut() {
+            let left_out: BTreeSet<_> = barrier.workflows.difference(to).cloned().collect();
+            barrier.workflows.retain(|name| to.contains(name));
+            barrier.waived.extend(left_out);
+        }
+        self.barriers.retain(|_, barrier| !barrier.workflows.is_empty());
     }
 
     /// The workflows that take part, in order of their names.

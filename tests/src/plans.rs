@@ -101,6 +101,7 @@ impl Sketch {
             on_failure: self.on_failure,
             concurrency: self.concurrency,
             plan_only: self.plan_only,
+            narrowed: false,
             timeouts: Timeouts::default(),
             barriers,
             workflows,

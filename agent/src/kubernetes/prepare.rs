@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, stream};
 use lockstep_shared::{
     fold::listed,
     id::StepIndex,
@@ -30,6 +31,9 @@ use super::{
     wanted::{Steps, Wanted, autoscalers, place},
 };
 use crate::error_text;
+
+/// How many objects are looked at side by side.
+const AT_ONCE: usize = 8;
 
 /// Looks at what a workflow would do.
 pub(crate) struct Preparing<'a> {
@@ -87,10 +91,12 @@ impl Preparing<'_> {
                 problems.push(format!("step {:?}: {}", planned.name, error_text(&error)));
             }
             let mut preview = StepPreview::default();
+            let looking = Looking { all: self, steps, step: *step, deploy, scalers: &scalers };
+            let looks: Vec<_> = wanted.iter().map(|wanted| looking.object(wanted)).collect();
+            let mut looks = stream::iter(looks).buffered(AT_ONCE);
             for wanted in wanted {
-                self.progress.tell(&format!("dry run of {}", wanted.key));
-                let looking = Looking { all: self, steps, step: *step, deploy, scalers: &scalers };
-                match looking.object(wanted).await {
+                let Some(looked) = looks.next().await else { break };
+                match looked {
                     Ok((before, shown)) => {
                         prepared.objects.push(before);
                         preview.objects.push(shown);
@@ -150,6 +156,7 @@ struct Looking<'a> {
 impl Looking<'_> {
     async fn object(&self, wanted: &Wanted) -> Result<(Before, ObjectPreview), Problem> {
         let problem = |why: String| Problem::Object(wanted.key.clone(), why);
+        self.all.progress.tell(&format!("dry run of {}", wanted.key));
         let cluster = self.all.cluster;
         let Some(place) = place(cluster, &wanted.key).await? else {
             return self.undefined(wanted).ok_or_else(|| {

@@ -1,7 +1,9 @@
-//! What a step would do to its objects, as `lockstep plan --live` shows it. Values of Secrets are
+//! What a workflow would do to its objects, as `lockstep plan --live` shows it. Values of Secrets are
 //! never in it.
 
-use lockstep_shared::{fold::cut, manifest::masked};
+use std::collections::BTreeMap;
+
+use lockstep_shared::{fold::cut, id::StepIndex, manifest::masked};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +18,25 @@ const MAX_CHANGES: usize = 50;
 
 /// How much of one value is shown, in bytes of JSON.
 const MAX_VALUE_BYTES: usize = 200;
+
+/// What a workflow would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Preview {
+    pub(crate) steps: BTreeMap<StepIndex, StepPreview>,
+    /// What the last committed run brought and this one does not.
+    pub(crate) dropped: Vec<DroppedPreview>,
+}
+
+/// What would become of an object that is dropped, once the run is committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DroppedPreview {
+    /// Which: `Deployment backend/web`.
+    pub(crate) object: String,
+    /// Why it is not deleted, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kept: Option<&'static str>,
+}
 
 /// What a step would do.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

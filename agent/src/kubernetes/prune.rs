@@ -4,11 +4,13 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
+    client::{Cluster, Refusal},
     inventory::Item,
     object::{OWNER_LABEL, PRUNE_ANNOTATION, PRUNE_KEEP, annotation, is_being_deleted, label, uid},
     order::sort_for_delete,
+    preview::DroppedPreview,
     restore::created::is_kept,
-    wanted::Wanted,
+    wanted::{Wanted, place},
     writer::{Unwritten, Writer},
 };
 
@@ -25,6 +27,25 @@ fn spared(item: &Item, live: &Value, owner: &str) -> Option<&'static str> {
     }
     let keeps = annotation(live, PRUNE_ANNOTATION) == Some(PRUNE_KEEP);
     keeps.then_some("its annotation says so")
+}
+
+/// What a commit would delete of what is dropped, and what it would leave.
+///
+/// # Errors
+/// [`Refusal`] if an object cannot be read.
+pub(crate) async fn preview(
+    cluster: &Cluster,
+    owner: &str,
+    dropped: &[Item],
+) -> Result<Vec<DroppedPreview>, Refusal> {
+    let mut shown = Vec::new();
+    for item in dropped {
+        let Some(place) = place(cluster, &item.key).await? else { continue };
+        let Some(live) = cluster.get(&place).await? else { continue };
+        let kept = spared(item, &live, owner);
+        shown.push(DroppedPreview { object: item.key.to_string(), kept });
+    }
+    Ok(shown)
 }
 
 /// Deletes what an earlier run brought and this one dropped. What could not be deleted, with why:

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use lockstep_shared::fold::listed;
+use lockstep_shared::{fold::listed, plan::Deploy, time::Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -59,6 +59,8 @@ pub(crate) struct Rollback<'a> {
     pub(crate) writer: &'a Writer,
     pub(crate) progress: &'a Progress,
     pub(crate) clock: Clock,
+    /// What the step did: its objects are healthy again by the same rules.
+    pub(crate) deploy: &'a Deploy,
     pub(crate) limits: Limits,
     /// The autoscalers that the run has made: each goes before what it scales is restored, whichever
     /// step it came with, and what it did is undone like what the run did itself.
@@ -66,6 +68,15 @@ pub(crate) struct Rollback<'a> {
     /// The webhooks and policies that the run has made: they may refuse what is to be restored, so
     /// they go before it, whichever step they came with.
     pub(crate) gates: Vec<&'a Before>,
+}
+
+/// What has come of restoring an object.
+#[derive(Debug, Default)]
+struct Back {
+    /// What is not as it was; each a sentence.
+    residue: Vec<String>,
+    /// The server's time of the last write, if one was needed: a failure before it was the run's.
+    since: Option<Timestamp>,
 }
 
 /// What has come of deleting an object.
@@ -85,6 +96,7 @@ impl Rollback<'_> {
     /// Undoes a step, however much of it was done.
     pub(crate) async fn step(&self, objects: Vec<&Before>) -> Result<Undone, Stuck> {
         let mut undone = Undone::default();
+        let began = self.clock.now();
         let order = order::undo(objects, |before| &before.key, |before| before.before.is_some());
         let mut restored = Vec::new();
         if !order.restore.is_empty() {
@@ -104,10 +116,10 @@ impl Rollback<'_> {
                 );
             }
             self.progress.tell(&format!("restoring {}", before.key));
-            let residue = self.restore(before, is_rescaled).await;
-            let residue = residue.map_err(|why| stuck(&before.key, &why))?;
+            let back = self.restore(before, is_rescaled).await;
+            let Back { residue, since } = back.map_err(|why| stuck(&before.key, &why))?;
             if residue.is_empty() {
-                restored.push(*before);
+                restored.push((*before, since.unwrap_or(began)));
             }
             undone.residue.extend(residue);
         }
@@ -133,21 +145,22 @@ impl Rollback<'_> {
         Ok(undone)
     }
 
-    /// Gives an object back what it was; what is not as it was.
-    async fn restore(&self, before: &Before, is_rescaled: bool) -> Result<Vec<String>, Unwritten> {
-        let Some(pre_image) = &before.before else { return Ok(Vec::new()) };
+    /// Gives an object back what it was.
+    async fn restore(&self, before: &Before, is_rescaled: bool) -> Result<Back, Unwritten> {
+        let mut back = Back::default();
+        let Some(pre_image) = &before.before else { return Ok(back) };
         let adopt = before.adopt();
         let way = Restoration::new(pre_image, before.planned.as_ref(), &adopt);
         let mut way = way.rescaled(is_rescaled);
         loop {
             let Some((place, live)) = self.writer.look(&before.key).await? else {
-                return Ok(vec![format!("{}: its kind is not served any more", before.key)]);
+                let gone = format!("{}: its kind is not served any more", before.key);
+                return Ok(Back { residue: vec![gone], ..back });
             };
             if let Some(later) = live.as_ref().and_then(|live| self.later(pre_image, live)) {
-                return Ok(vec![format!(
-                    "{}: run {} has written it since, so it was left",
-                    before.key, later.run
-                )]);
+                let (key, run) = (&before.key, later.run);
+                let left = format!("{key}: run {run} has written it since, so it was left");
+                return Ok(Back { residue: vec![left], ..back });
             }
             let grown = live.as_ref().and_then(|live| class::grown(&before.key, pre_image, live));
             way = way.leaving(grown.iter().cloned().collect());
@@ -158,13 +171,18 @@ impl Rollback<'_> {
                     let kept = grown.map(|path| {
                         format!("{}: {path}: kept on purpose: {}", before.key, class::GROWN)
                     });
-                    return Ok(residue.iter().map(told).chain(kept).collect());
+                    back.residue = residue.iter().map(told).chain(kept).collect();
+                    return Ok(back);
                 }
                 Step::Apply(body) => self.writer.apply(&place, body, Apply::Plain).await,
                 Step::Patch(patch) => self.writer.patch(&place, patch).await,
             };
             match sent {
-                Ok(_) => way.carried_out(),
+                Ok(object) => {
+                    way.carried_out();
+                    let written = Pin::of(&object, Timestamp(0)).ok().map(|pin| pin.since());
+                    back.since = back.since.max(written);
+                }
                 Err(Unwritten::Stale) => self.writer.pace.pause(LOOK_AGAIN).await?,
                 Err(Unwritten::Refused(refusal)) => {
                     if self.writer.has_moved_on(&place, live.as_ref()).await? {
@@ -228,10 +246,19 @@ impl Rollback<'_> {
     }
 
     /// Waits until what was restored is healthy; what was not so before cannot be judged.
-    async fn until_healthy(&self, restored: &[&Before], undone: &mut Undone) -> Result<(), Stuck> {
-        let mut health = StepHealth::new(self.limits, Rules::default());
+    async fn until_healthy(
+        &self,
+        restored: &[(&Before, Timestamp)],
+        undone: &mut Undone,
+    ) -> Result<(), Stuck> {
+        if !self.deploy.wait {
+            return Ok(());
+        }
+        // Prepare has refused what does not compile.
+        let rules = Rules::compile(&self.deploy.healthy).unwrap_or_default();
+        let mut health = StepHealth::new(self.limits, rules);
         let mut sets = Vec::new();
-        for before in restored {
+        for (before, since) in restored {
             if let Some(why) = &before.unhealthy {
                 let line =
                     format!("{}: not waited for, since it was not healthy before", before.key);
@@ -241,9 +268,8 @@ impl Rollback<'_> {
             let found =
                 self.writer.look(&before.key).await.map_err(|why| stuck(&before.key, &why))?;
             let Some((_, Some(live))) = found else { continue };
-            let since = lockstep_shared::time::Timestamp(0);
             let pin =
-                Pin::of(&live, since).map_err(|why| stuck_text(&before.key, &error_text(&why)))?;
+                Pin::of(&live, *since).map_err(|why| stuck_text(&before.key, &error_text(&why)))?;
             if before.key.kind == "StatefulSet" && before.key.group() == "apps" {
                 sets.push(&before.key);
             }

@@ -21,13 +21,14 @@ use super::{
     seat::{self, Seat},
     setup::Planned,
     target::{Commands, MAX_ERROR_BYTES, Target},
-    view::{Previews, View},
+    view::View,
 };
 use crate::{
     command::{Permit, Setting},
     error_text,
     kubernetes::{
         lease::Lease,
+        preview::Preview,
         target::{ClusterTarget, Failure, Work},
     },
     undo::UndoStore,
@@ -214,13 +215,13 @@ impl Doer {
         if let Err(error) = target.check() {
             return failed(error);
         }
-        let mut previews = Previews::new();
+        let mut preview = Preview::default();
         if let Some(cluster) = target.cluster() {
             let Some(_turn) = self.turn_unless(&stop).await else {
                 return failed(NOT_BEGUN.to_owned());
             };
             match cluster.prepare(epoch, planned.plan_only, &stop).await {
-                Ok(found) => previews = found,
+                Ok(found) => preview = found,
                 Err(failure) => {
                     let error = fold::cut(&failure.error, MAX_ERROR_BYTES);
                     return Report::PrepareFailed { error, output: failure.output };
@@ -230,18 +231,18 @@ impl Doer {
         if !planned.plan_only {
             return Report::Prepared { view: None };
         }
-        match self.store_view(target, &previews).await {
+        match self.store_view(target, &preview).await {
             Ok(digest) => Report::Prepared { view: Some(digest) },
             Err(error) => failed(format!("its view of the plan cannot be stored: {error}")),
         }
     }
 
     /// Stores what this workflow would do; the digest that names it.
-    async fn store_view(&self, target: &Target, previews: &Previews) -> Result<String, String> {
+    async fn store_view(&self, target: &Target, preview: &Preview) -> Result<String, String> {
         let commands = &target.commands;
         let setting = &commands.setting;
         let (name, workdir) = (&setting.workflow, &setting.workdir);
-        let view = View::new(name, &commands.workflow, &self.instance, workdir, previews).to_json();
+        let view = View::new(name, &commands.workflow, &self.instance, workdir, preview).to_json();
         let until = Instant::now() + VIEW_LIMIT;
         let pipeline = &setting.key.pipeline;
         let stored = self.bus.put_bundle(pipeline, name, &view, self.clock.now(), until).await;

@@ -1,14 +1,12 @@
 //! What a workflow would do, as its agent sees it: for plan-only runs.
 
-use std::collections::BTreeMap;
-
 use lockstep_shared::{
-    id::{StepIndex, WorkflowName},
+    id::WorkflowName,
     plan::{Action, Command, Probe, Step, Undo, Workflow},
 };
 use serde::Serialize;
 
-use crate::kubernetes::preview::StepPreview;
+use crate::kubernetes::preview::{DroppedPreview, Preview, StepPreview};
 
 /// An agent's view of its part of a plan, stored as a bundle.
 #[derive(Debug, Serialize)]
@@ -21,10 +19,10 @@ pub(super) struct View<'a> {
     /// Where commands would run.
     workdir: String,
     steps: Vec<StepView<'a>>,
+    /// What would become of objects that are not brought any more.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    dropped: &'a [DroppedPreview],
 }
-
-/// What a cluster says that each step would do.
-pub(super) type Previews = BTreeMap<StepIndex, StepPreview>;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,12 +45,12 @@ impl<'a> View<'a> {
         workflow: &'a Workflow,
         agent: &'a str,
         workdir: &std::path::Path,
-        previews: &'a Previews,
+        preview: &'a Preview,
     ) -> Self {
-        let seen = |(index, step)| view(step, previews.get(&index));
+        let seen = |(index, step)| view(step, preview.steps.get(&index));
         let steps = workflow.steps.iter().enumerate().map(seen).collect();
         let (target, workdir) = (workflow.target.kind(), workdir.display().to_string());
-        Self { workflow: name, target, agent, workdir, steps }
+        Self { workflow: name, target, agent, workdir, steps, dropped: &preview.dropped }
     }
 
     pub(super) fn to_json(&self) -> Vec<u8> {

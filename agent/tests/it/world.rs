@@ -326,6 +326,7 @@ pub(crate) fn plan(workflows: &[(&str, Vec<Step>)]) -> Plan {
         on_failure: OnFailure::RollbackAll,
         concurrency: Concurrency::Refuse,
         plan_only: false,
+        narrowed: false,
         timeouts: Timeouts::default(),
         barriers,
         workflows: workflows

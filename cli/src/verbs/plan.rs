@@ -1,6 +1,10 @@
 //! `plan`: what a run would do, by itself or asked of the agents.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    time::Duration,
+};
 
 use lockstep_bus::{Bus, ConnectionArgs};
 use lockstep_shared::{
@@ -36,6 +40,9 @@ use crate::{
 pub(crate) struct Args {
     #[command(flatten)]
     file: FileArgs,
+    /// Only this workflow; may be given more than once
+    #[arg(short, long = "workflow", value_name = "NAME")]
+    workflows: Vec<WorkflowName>,
     /// Ask the agents: a run that ends once everybody has prepared
     #[arg(long)]
     live: bool,
@@ -172,7 +179,10 @@ fn barrier_line(plan: &Plan, id: &BarrierId, paint: Paint) -> String {
 
 pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     let file = &args.file;
-    let ready = pipeline_file::ready(&file.file, &file.inputs, args.live, context.err).await?;
+    let mut ready = pipeline_file::ready(&file.file, &file.inputs, args.live, context.err).await?;
+    if !args.workflows.is_empty() {
+        narrow(&mut ready, &args.workflows)?;
+    }
     if args.live {
         pipeline_file::refuse_external(&ready.plan)?;
         return live(args, ready.into(), context).await;
@@ -186,6 +196,19 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
     };
     print(&render(&shown, args.output, context.out)?)?;
     Ok(Exit::Done)
+}
+
+/// Leaves out all workflows but these.
+fn narrow(ready: &mut Ready, to: &[WorkflowName]) -> Result<(), Failure> {
+    if let Some(name) = to.iter().find(|name| ready.plan.workflow(name).is_none()) {
+        let known = lockstep_shared::fold::listed(ready.plan.active().map(|(name, _)| name));
+        return Err(Failure::usage(format!("no workflow {name} takes part"))
+            .help(format!("those that do: {known}")));
+    }
+    let to: BTreeSet<WorkflowName> = to.iter().cloned().collect();
+    ready.plan.narrow(&to);
+    ready.bundles.retain(|name, _| to.contains(name));
+    Ok(())
 }
 
 async fn live(args: Args, submission: Submission, context: Context) -> Outcome {
@@ -255,6 +278,16 @@ fn view_text(workflow: &WorkflowName, view: &Value, paint: Paint) -> String {
             text.push_str(&object_text(object, paint));
         }
     }
+    let dropped = view["dropped"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !dropped.is_empty() {
+        text.push_str("  after the commit:\n");
+    }
+    for object in dropped {
+        let does = if object["kept"].is_null() { "delete" } else { "keep" };
+        let why = of(object, "kept").map(|why| paint.paint(Style::Dim, format!("  ({why})")));
+        let name = of(object, "object").unwrap_or_default();
+        let _ = writeln!(text, "      {does} {name}{}", why.unwrap_or_default());
+    }
     text
 }
 
@@ -307,6 +340,22 @@ mod tests {
         );
         assert!(
             view_text(&"b".parse().unwrap(), &Value::Null, Paint(false)).starts_with("b would")
+        );
+    }
+
+    #[test]
+    fn an_agents_view_shows_what_a_commit_deletes() {
+        let view = serde_json::json!({
+            "steps": [],
+            "dropped": [
+                { "object": "ConfigMap shop/old" },
+                { "object": "PersistentVolumeClaim shop/data", "kept": "it holds data" },
+            ],
+        });
+        assert_eq!(
+            view_text(&"backend".parse().unwrap(), &view, Paint(false)),
+            "backend would\n  after the commit:\n      delete ConfigMap shop/old\n      keep \
+             PersistentVolumeClaim shop/data  (it holds data)\n"
         );
     }
 

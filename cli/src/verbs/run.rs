@@ -128,6 +128,10 @@ pub(crate) async fn again(bus: &Bus, earlier: &str) -> Result<Plan, Failure> {
             .help("submit the pipeline file instead: `lockstep run FILE`"));
     };
     let mut plan = *plan;
+    if plan.narrowed {
+        return Err(Failure::usage(format!("{key} planned a part of its pipeline only"))
+            .help("plan all of it, without --workflow, or submit the pipeline file"));
+    }
     pipeline_file::refuse_external(&plan)?;
     for (name, workflow) in &mut plan.workflows {
         if let Some(digest) = &workflow.bundle {

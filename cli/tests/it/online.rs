@@ -159,6 +159,23 @@ async fn ctrl_c_aborts_where_that_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_live_plan_of_one_workflow_asks_its_agent_only_and_is_never_run() {
+    let world = staffed().await;
+    world.file("shop.yaml", &good_shop());
+    let narrow = ["plan", "shop.yaml", "--live", "--workflow", "backend", "-o", "json"];
+    let answer = world.call(&narrow).await.ended(0).json();
+    assert_eq!(answer["result"], "planned");
+    let views: Vec<&String> = answer["views"].as_object().unwrap().keys().collect();
+    assert_eq!(views, ["backend"]);
+    let run = answer["run"].as_str().unwrap();
+    let ran = world.call(&["run", "--from-run", run]).await.ended(2);
+    assert!(ran.err.contains("planned a part of its pipeline only"), "{}", ran.err);
+    let ran = world.call(&["plan", "shop.yaml", "-w", "nobody"]).await.ended(2);
+    assert!(ran.err.contains("no workflow nobody takes part"), "{}", ran.err);
+    assert!(ran.err.contains("backend, frontend"), "{}", ran.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parity_14_an_abort_is_told_to_everybody_and_a_late_one_changes_nothing() {
     let world = staffed().await;
     world.file("shop.yaml", &shop("touch backend.txt started; sleep 30", "true", ""));

@@ -90,6 +90,7 @@ fn plan(on_failure: OnFailure, lines: &[(&str, &str)], foreign: &[(&str, &str)])
         on_failure,
         concurrency: Concurrency::Refuse,
         plan_only: false,
+        narrowed: false,
         timeouts: Timeouts::default(),
         barriers,
         workflows,

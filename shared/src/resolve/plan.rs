@@ -25,6 +25,7 @@ pub(crate) fn plan(draft: Draft, values: Values, inputs: &Inputs<'_>) -> Option<
         on_failure: draft.on_failure,
         concurrency: draft.concurrency,
         plan_only: inputs.plan_only,
+        narrowed: false,
         timeouts,
         barriers,
         workflows: workflows?,

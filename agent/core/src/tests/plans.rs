@@ -87,6 +87,7 @@ pub(super) fn plan(on_failure: OnFailure, lines: &[(&str, &str)]) -> Plan {
         on_failure,
         concurrency: Concurrency::Refuse,
         plan_only: false,
+        narrowed: false,
         timeouts: Timeouts::default(),
         barriers,
         workflows,

@@ -123,7 +123,7 @@ impl Refusal {
 
 /// Words up to where the server prints the value that does not fit its schema: it may be a Secret's.
 fn without_value(words: &str) -> &str {
-    words.split(", got &value.").next().unwrap_or(words)
+    words.split(", got ").next().unwrap_or(words)
 }
 
 fn reason(status: &Status) -> Reason {
@@ -243,6 +243,14 @@ mod tests {
         let told = format!("{refused} {:?}", refused.status);
         assert!(told.contains(".stringData.pin: expected string"), "{told}");
         assert!(!told.contains("123456"), "{told}");
+        for got in ["&{123456}", "&[123456]", "&map[pin:123456]"] {
+            let message =
+                format!("failed to create typed patch object: .data: expected map, got {got}");
+            let refused = refusal(json!({ "reason": "InternalError", "code": 500,
+                "message": message }));
+            let told = format!("{refused} {:?}", refused.status);
+            assert!(!told.contains("123456"), "{told}");
+        }
     }
 
     #[test]

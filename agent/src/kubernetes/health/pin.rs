@@ -79,6 +79,11 @@ impl Pin {
         Ok(self)
     }
 
+    /// The server's time of the apply: what is older says nothing of it.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.since
+    }
+
     /// Whether something that happened at `time` is not older than our apply. Servers write whole
     /// seconds, so within one second nothing is older.
     pub(super) fn is_fresh(&self, time: Timestamp) -> bool {

@@ -26,7 +26,7 @@ use super::{
     late::Late,
     lease::Lease,
     pace::{Ended, Pace},
-    preview::StepPreview,
+    preview::Preview,
     progress::Progress,
     rollback::{Stuck, Undone},
     writer::Unwritten,
@@ -125,7 +125,7 @@ impl ClusterTarget {
         epoch: Epoch,
         plan_only: bool,
         stop: &CancellationToken,
-    ) -> Result<BTreeMap<StepIndex, StepPreview>, Failure> {
+    ) -> Result<Preview, Failure> {
         let pace = Pace::new(PREPARE_LIMIT, stop);
         let preparing = self.0.prepare(epoch, plan_only);
         // It writes nothing of the user's, so it may be dropped anywhere.

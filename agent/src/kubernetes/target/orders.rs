@@ -1,12 +1,12 @@
 //! What each order does, from its first request to its last.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use lockstep_agent_core::Told;
 use lockstep_shared::{
     id::{Epoch, StepIndex},
-    plan::Deploy,
-    time::{Span, Timestamp},
+    plan::{Action, Deploy},
+    time::Timestamp,
 };
 use serde_json::Value;
 
@@ -15,18 +15,18 @@ use super::{
         adopt::unfolded,
         apply::{Applied, Applying},
         claim::{Claimed, Way, claim},
-        health::{Limits, Pin, Rules, StepHealth, StepVerdict},
-        inventory::{self, Inventory},
+        health::{Pin, Rules, StepHealth, StepVerdict},
+        inventory::{self, Inventory, Item},
         looks::Looks,
         object::{ObjectKey, owner_label},
         order::sort_for_install,
         pace::{Ended, Pace},
         prepare::Preparing,
-        preview::StepPreview,
+        preview::Preview,
         prune,
         record::{Before, Record, is_admission, is_autoscaler},
         rollback::{Rollback, Stuck, Undone},
-        wanted::{Wanted, autoscalers, place},
+        wanted::{Steps, Wanted, autoscalers, place},
         writer::Writer,
     },
     Failure, Inner,
@@ -40,11 +40,7 @@ const WATCH: Duration = Duration::from_secs(2);
 const AT_ONCE: Duration = Duration::from_secs(2);
 
 impl Inner {
-    pub(super) async fn prepare(
-        &self,
-        epoch: Epoch,
-        plan_only: bool,
-    ) -> Result<BTreeMap<StepIndex, StepPreview>, Failure> {
+    pub(super) async fn prepare(&self, epoch: Epoch, plan_only: bool) -> Result<Preview, Failure> {
         let work = &self.work;
         self.progress.tell("looking at the cluster");
         let preparing = Preparing {
@@ -66,7 +62,21 @@ impl Inner {
             self.store(&record).await?;
             self.known.lock().await.record = Some(Arc::new(record));
         }
-        Ok(prepared.previews)
+        let mut preview = Preview { steps: prepared.previews, dropped: Vec::new() };
+        if plan_only {
+            let known = inventory::read(&work.cluster, self.inventory_owner()).await;
+            let dropped = dropped(known.map_err(|error| error_text(&error))?.as_ref(), &steps);
+            preview.dropped = prune::preview(&work.cluster, &preparing.owner, &dropped).await?;
+        }
+        Ok(preview)
+    }
+
+    fn inventory_owner(&self) -> inventory::Owner<'_> {
+        inventory::Owner {
+            pipeline: &self.work.key.pipeline,
+            workflow: &self.work.name,
+            namespace: &self.work.target.namespace,
+        }
     }
 
     pub(super) async fn deploy(
@@ -98,7 +108,13 @@ impl Inner {
         if deploy.wait {
             looks.until_healthy(&writer.pace, &self.progress).await?;
         }
-        let told = looks.images(&keys).await;
+        let mut told = looks.images(&keys).await;
+        for key in looks.health.existence_only() {
+            told.output.push_str(&format!(
+                "{key}: it exists, and nothing else is known of its health; a rule for its kind \
+                 in `healthy` would tell more\n"
+            ));
+        }
         self.known.lock().await.looks.insert(step, looks);
         Ok(told)
     }
@@ -149,11 +165,16 @@ impl Inner {
         let writer = self.writer(epoch, pace).await.map_err(failed)?;
         self.claim(&writer, step, Way::Back).await.map_err(failed)?;
         let record = self.record().await.map_err(failed)?;
+        let planned = record.plan.plan.steps.get(step).map(|planned| &planned.action);
+        let Some(Action::Deploy(deploy)) = planned else {
+            return Err(failed(format!("its undo record has no deploy step {step}").into()));
+        };
         let rollback = Rollback {
             writer: &writer,
             progress: &self.progress,
             clock: self.work.clock,
-            limits: Limits { settle: Span(0), ..Limits::default() },
+            deploy,
+            limits: self.limits(deploy),
             autoscalers: record.created(is_autoscaler).collect(),
             gates: record.created(is_admission).collect(),
         };
@@ -257,24 +278,12 @@ impl Inner {
         let writer = self.writer(epoch, pace).await?;
         let steps = self.steps().await?;
         let cluster = &self.work.cluster;
-        let owner = inventory::Owner {
-            pipeline: &self.work.key.pipeline,
-            workflow: &self.work.name,
-            namespace: &self.work.target.namespace,
-        };
+        let owner = self.inventory_owner();
         let known = inventory::read(cluster, owner).await;
         let known = known.map_err(|error| error_text(&error))?;
-        let wanted = || steps.values().flatten();
-        let dropped = match &known {
-            Some(known) => {
-                let keys: Vec<&ObjectKey> = wanted().map(|wanted| &wanted.key).collect();
-                known.dropped(keys).into_iter().cloned().collect()
-            }
-            None => Vec::new(),
-        };
-        let left = prune::prune(&writer, dropped).await;
-        let mut items = prune::brought(&writer, wanted()).await?;
-        let told = |(item, why): &(inventory::Item, String)| {
+        let left = prune::prune(&writer, dropped(known.as_ref(), &steps)).await;
+        let mut items = prune::brought(&writer, steps.values().flatten()).await?;
+        let told = |(item, why): &(Item, String)| {
             format!("{} was dropped and could not be deleted: {why}", item.key)
         };
         let warnings: Vec<String> = left.iter().map(told).collect();
@@ -305,4 +314,10 @@ impl Inner {
         self.known.lock().await.claimed = wanted;
         Ok(())
     }
+}
+
+/// What an inventory has and the steps do not bring.
+fn dropped(known: Option<&Inventory>, steps: &Steps) -> Vec<Item> {
+    let keys: Vec<&ObjectKey> = steps.values().flatten().map(|wanted| &wanted.key).collect();
+    known.into_iter().flat_map(|known| known.dropped(keys.clone())).cloned().collect()
 }

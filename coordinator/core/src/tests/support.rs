@@ -75,6 +75,7 @@ pub(super) fn plan(lines: &[(&str, &str)]) -> Plan {
         on_failure: OnFailure::RollbackAll,
         concurrency: Concurrency::Queue,
         plan_only: false,
+        narrowed: false,
         timeouts: Timeouts::default(),
         barriers,
         workflows,

@@ -33,6 +33,7 @@ fn plan(concurrency: Concurrency) -> Plan {
         on_failure: OnFailure::RollbackAll,
         concurrency,
         plan_only: false,
+        narrowed: false,
         timeouts: Timeouts::default(),
         barriers: BTreeMap::new(),
         workflows: BTreeMap::new(),
