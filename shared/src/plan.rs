@@ -392,9 +392,13 @@ impl Plan {
         Sha256::digest(self.to_json()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What in it is larger than a verdict about it could tell, if anything is: the checks of the
-    /// command line refuse such a plan, and who submits without them is refused at admission.
+    /// What must not be run, if anything is: a part of a pipeline, or what is larger than a verdict
+    /// about it could tell. The command line refuses such a plan, and who submits without it is
+    /// refused at admission.
     pub fn excess(&self) -> Option<String> {
+        if self.narrowed && !self.plan_only {
+            return Some("it is a part of its pipeline, and not plan-only".to_owned());
+        }
         if self.workflows.len() > MAX_WORKFLOWS {
             let count = self.workflows.len();
             return Some(format!("it has {count} workflows, and {MAX_WORKFLOWS} are the most"));

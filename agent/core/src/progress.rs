@@ -101,7 +101,11 @@ impl Agent {
         if self.over.is_some() || self.view.own.ended.is_some() {
             return None;
         }
-        Some(Beat { epoch: term.epoch, step: self.current_step(), progress: self.progress() })
+        let progress = match &self.said {
+            Some(why) => format!("{}; holds: {why}", self.progress()),
+            None => self.progress(),
+        };
+        Some(Beat { epoch: term.epoch, step: self.current_step(), progress })
     }
 
     fn current_step(&self) -> Option<StepIndex> {

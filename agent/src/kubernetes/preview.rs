@@ -33,9 +33,9 @@ pub(crate) struct Preview {
 pub(crate) struct DroppedPreview {
     /// Which: `Deployment backend/web`.
     pub(crate) object: String,
-    /// Why it is not deleted, if so.
+    /// Why it is not deleted, if so, or why that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) kept: Option<&'static str>,
+    pub(crate) kept: Option<String>,
 }
 
 /// What a step would do.

@@ -1,5 +1,7 @@
 //! After the commit: what the run dropped is deleted, and what it brought is written down (rule 31).
 
+use std::time::Duration;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -13,6 +15,9 @@ use super::{
     wanted::{Wanted, place},
     writer::{Unwritten, Writer},
 };
+
+/// The pause before an object is looked at again that was changed meanwhile.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Why a dropped object is not deleted, if so.
 fn spared(item: &Item, live: &Value, owner: &str) -> Option<&'static str> {
@@ -29,23 +34,30 @@ fn spared(item: &Item, live: &Value, owner: &str) -> Option<&'static str> {
     keeps.then_some("its annotation says so")
 }
 
-/// What a commit would delete of what is dropped, and what it would leave.
-///
-/// # Errors
-/// [`Refusal`] if an object cannot be read.
+/// What a commit would delete of what is dropped, and what it would leave: with why, or why that
+/// cannot be seen.
 pub(crate) async fn preview(
     cluster: &Cluster,
     owner: &str,
     dropped: &[Item],
-) -> Result<Vec<DroppedPreview>, Refusal> {
+) -> Vec<DroppedPreview> {
     let mut shown = Vec::new();
     for item in dropped {
-        let Some(place) = place(cluster, &item.key).await? else { continue };
-        let Some(live) = cluster.get(&place).await? else { continue };
-        let kept = spared(item, &live, owner);
+        let kept = match live(cluster, item).await {
+            Ok(None) => continue,
+            Ok(Some(live)) => spared(item, &live, owner).map(str::to_owned),
+            Err(refusal) => Some(refusal.to_string()),
+        };
         shown.push(DroppedPreview { object: item.key.to_string(), kept });
     }
-    Ok(shown)
+    shown
+}
+
+async fn live(cluster: &Cluster, item: &Item) -> Result<Option<Value>, Refusal> {
+    match place(cluster, &item.key).await? {
+        Some(place) => cluster.get(&place).await,
+        None => Ok(None),
+    }
 }
 
 /// Deletes what an earlier run brought and this one dropped. What could not be deleted, with why:
@@ -63,16 +75,24 @@ pub(crate) async fn prune(writer: &Writer, dropped: Vec<Item>) -> Vec<(Item, Str
 }
 
 async fn prune_one(writer: &Writer, item: &Item) -> Result<(), Unwritten> {
-    let Some((place, Some(live))) = writer.look(&item.key).await? else { return Ok(()) };
-    if let Some(why) = spared(item, &live, &writer.owner) {
-        tracing::info!(object = %item.key, why, "not pruned");
-        return Ok(());
+    loop {
+        let Some((place, Some(live))) = writer.look(&item.key).await? else { return Ok(()) };
+        if let Some(why) = spared(item, &live, &writer.owner) {
+            tracing::info!(object = %item.key, why, "not pruned");
+            return Ok(());
+        }
+        if is_being_deleted(&live) {
+            return Ok(());
+        }
+        match writer.delete(&place, &live).await {
+            Err(Unwritten::Stale) => writer.pace.pause(LOOK_AGAIN).await?,
+            Err(error) => return Err(error),
+            Ok(_) => {
+                tracing::info!(object = %item.key, "pruned");
+                return Ok(());
+            }
+        }
     }
-    if !is_being_deleted(&live) {
-        tracing::info!(object = %item.key, "pruned");
-        writer.delete(&place, &live).await?;
-    }
-    Ok(())
 }
 
 /// What a run brought, as its objects are now; without those that are not there any more.

@@ -77,6 +77,8 @@ struct Back {
     residue: Vec<String>,
     /// The server's time of the last write, if one was needed: a failure before it was the run's.
     since: Option<Timestamp>,
+    /// Whether a later run has written it.
+    is_another_runs: bool,
 }
 
 /// What has come of deleting an object.
@@ -88,27 +90,32 @@ enum Deleted {
     Leaving,
 }
 
-/// How long the next object waits for one to go: one that a finalizer holds must not keep the
-/// others.
+/// How long the next objects wait for those before to go: what a finalizer holds must not keep the
+/// others, nor take the time in which what was restored gets healthy.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Rollback<'_> {
+    /// Deletes the webhooks and policies that the run has made. What is left of them is told with
+    /// their own step.
+    pub(crate) async fn open(&self) -> Result<(), Stuck> {
+        let until = Instant::now() + PATIENCE;
+        for gate in &self.gates {
+            self.delete(&gate.key, until).await.map_err(|why| stuck(&gate.key, &why))?;
+        }
+        Ok(())
+    }
+
     /// Undoes a step, however much of it was done.
     pub(crate) async fn step(&self, objects: Vec<&Before>) -> Result<Undone, Stuck> {
         let mut undone = Undone::default();
         let began = self.clock.now();
         let order = order::undo(objects, |before| &before.key, |before| before.before.is_some());
-        let mut restored = Vec::new();
-        if !order.restore.is_empty() {
-            for gate in &self.gates {
-                // What is left of it is told with its own step.
-                self.delete(&gate.key, PATIENCE).await.map_err(|why| stuck(&gate.key, &why))?;
-            }
-        }
+        let (mut restored, mut sets) = (Vec::new(), Vec::new());
         for before in &order.restore {
             let mut is_rescaled = false;
             for autoscaler in self.autoscalers.iter().filter(|it| scales(it, before)) {
-                let deleted = self.delete(&autoscaler.key, PATIENCE).await;
+                let until = Instant::now() + PATIENCE;
+                let deleted = self.delete(&autoscaler.key, until).await;
                 // One that somebody else has made is not ours to answer for.
                 is_rescaled |= !matches!(
                     deleted.map_err(|why| stuck(&autoscaler.key, &why))?,
@@ -117,25 +124,31 @@ impl Rollback<'_> {
             }
             self.progress.tell(&format!("restoring {}", before.key));
             let back = self.restore(before, is_rescaled).await;
-            let Back { residue, since } = back.map_err(|why| stuck(&before.key, &why))?;
+            let Back { residue, since, is_another_runs } =
+                back.map_err(|why| stuck(&before.key, &why))?;
+            if !is_another_runs && before.key.kind == "StatefulSet" && before.key.group() == "apps"
+            {
+                sets.push(&before.key);
+            }
             if residue.is_empty() {
                 restored.push((*before, since.unwrap_or(began)));
             }
             undone.residue.extend(residue);
         }
-        let mut leaving = Vec::new();
+        let (mut leaving, until) = (Vec::new(), Instant::now() + PATIENCE);
         for before in &order.delete {
             self.progress.tell(&format!("deleting {}", before.key));
-            let deleted = self.delete(&before.key, PATIENCE).await;
+            let deleted = self.delete(&before.key, until).await;
             match deleted.map_err(|why| stuck(&before.key, &why))? {
                 Deleted::Gone => {}
                 Deleted::Left(why) => undone.residue.push(why),
                 Deleted::Leaving => leaving.push(&before.key),
             }
         }
-        self.until_healthy(&restored, &mut undone).await?;
+        self.until_healthy(&restored, &sets, &mut undone).await?;
         for key in leaving {
-            let deleted = self.delete(key, Duration::MAX).await.map_err(|why| stuck(key, &why))?;
+            let deleted = self.delete(key, self.writer.pace.until()).await;
+            let deleted = deleted.map_err(|why| stuck(key, &why))?;
             if let Deleted::Left(why) = deleted {
                 undone.residue.push(why);
             }
@@ -160,7 +173,7 @@ impl Rollback<'_> {
             if let Some(later) = live.as_ref().and_then(|live| self.later(pre_image, live)) {
                 let (key, run) = (&before.key, later.run);
                 let left = format!("{key}: run {run} has written it since, so it was left");
-                return Ok(Back { residue: vec![left], ..back });
+                return Ok(Back { residue: vec![left], is_another_runs: true, ..back });
             }
             let grown = live.as_ref().and_then(|live| class::grown(&before.key, pre_image, live));
             way = way.leaving(grown.iter().cloned().collect());
@@ -206,9 +219,8 @@ impl Rollback<'_> {
         is_later.then_some(mark)
     }
 
-    /// Deletes an object that the run created, and waits so long until it is gone.
-    async fn delete(&self, key: &ObjectKey, patience: Duration) -> Result<Deleted, Unwritten> {
-        let began = Instant::now();
+    /// Deletes an object that the run created, and waits until then for it to be gone.
+    async fn delete(&self, key: &ObjectKey, until: Instant) -> Result<Deleted, Unwritten> {
         loop {
             // A kind that went with its definition has no objects.
             let Some((place, live)) = self.writer.look(key).await? else {
@@ -225,7 +237,7 @@ impl Rollback<'_> {
                     )));
                 }
                 Created::NotOurs(why) => return Ok(Deleted::Left(format!("{key}: {why}"))),
-                Created::Leaving(_) if began.elapsed() >= patience => return Ok(Deleted::Leaving),
+                Created::Leaving(_) if Instant::now() >= until => return Ok(Deleted::Leaving),
                 Created::Leaving(finalizers) => match self.writer.pace.pause(LOOK_AGAIN).await {
                     Err(Ended::TimedOut(_)) if !finalizers.is_empty() => {
                         return Ok(Deleted::Left(format!(
@@ -245,20 +257,18 @@ impl Rollback<'_> {
         }
     }
 
-    /// Waits until what was restored is healthy; what was not so before cannot be judged.
+    /// Waits until what was restored is healthy, if the step waits at all, and until no pod keeps a
+    /// set from going back; what was not healthy before cannot be judged.
     async fn until_healthy(
         &self,
         restored: &[(&Before, Timestamp)],
+        sets: &[&ObjectKey],
         undone: &mut Undone,
     ) -> Result<(), Stuck> {
-        if !self.deploy.wait {
-            return Ok(());
-        }
         // Prepare has refused what does not compile.
         let rules = Rules::compile(&self.deploy.healthy).unwrap_or_default();
         let mut health = StepHealth::new(self.limits, rules);
-        let mut sets = Vec::new();
-        for (before, since) in restored {
+        for (before, since) in restored.iter().filter(|_| self.deploy.wait) {
             if let Some(why) = &before.unhealthy {
                 let line =
                     format!("{}: not waited for, since it was not healthy before", before.key);
@@ -270,28 +280,27 @@ impl Rollback<'_> {
             let Some((_, Some(live))) = found else { continue };
             let pin =
                 Pin::of(&live, *since).map_err(|why| stuck_text(&before.key, &error_text(&why)))?;
-            if before.key.kind == "StatefulSet" && before.key.group() == "apps" {
-                sets.push(&before.key);
-            }
             health.pin(before.key.clone(), pin);
         }
         let mut looks = Looks::new(&self.writer.cluster, self.clock, Evidence::default(), health);
         loop {
+            let mut is_free = true;
+            for key in sets {
+                is_free &= self.free(key).await.map_err(|why| stuck(key, &why))?;
+            }
             match looks.look().await {
-                Ok(StepVerdict::Healthy | StepVerdict::Settled) => return Ok(()),
+                Ok(StepVerdict::Healthy | StepVerdict::Settled) if is_free => return Ok(()),
                 Ok(StepVerdict::Failed { object, why }) => return Err(stuck_text(&object, &why)),
                 Ok(StepVerdict::InProgress(line) | StepVerdict::Degraded(line)) => {
                     self.progress.tell(&format!("rolled back, and not healthy yet: {line}"));
                 }
+                Ok(StepVerdict::Healthy | StepVerdict::Settled) => {}
                 Err(refusal) if refusal.reason.is_transient() => {
                     tracing::warn!(%refusal, "looking again");
                 }
                 Err(refusal) => {
                     return Err(Stuck { error: refusal.to_string(), left: Vec::new() });
                 }
-            }
-            for key in &sets {
-                self.free(key).await.map_err(|why| stuck(key, &why))?;
             }
             if let Err(ended) = self.writer.pace.pause(LOOK_AGAIN).await {
                 let lines = looks.health.lines();
@@ -301,15 +310,16 @@ impl Rollback<'_> {
         }
     }
 
-    /// Deletes the pods that keep a StatefulSet from going back.
-    async fn free(&self, key: &ObjectKey) -> Result<(), Unwritten> {
-        let Some((_, Some(set))) = self.writer.look(key).await? else { return Ok(()) };
+    /// Deletes the pods that keep a StatefulSet from going back; whether none does.
+    async fn free(&self, key: &ObjectKey) -> Result<bool, Unwritten> {
+        let Some((_, Some(set))) = self.writer.look(key).await? else { return Ok(true) };
         let lookups = super::health::lookups(&set);
-        let Some(lookup) = lookups.first() else { return Ok(()) };
+        let Some(lookup) = lookups.first() else { return Ok(true) };
         let (pods, namespace) = (Resource::pod(), Some(lookup.namespace.as_str()));
         let cluster = &self.writer.cluster;
         let found = self.writer.ask(|| cluster.list(&pods, namespace, &lookup.selector)).await?;
-        for pod in stuck_pods(&set, &found) {
+        let Some(stuck) = stuck_pods(&set, &found) else { return Ok(false) };
+        for pod in &stuck {
             let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
             tracing::warn!(pod = name, set = %key, "deleting a pod that keeps the set from going back");
             let place = Place::new(Resource::pod(), namespace, name);
@@ -319,7 +329,7 @@ impl Rollback<'_> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(stuck.is_empty())
     }
 }
 

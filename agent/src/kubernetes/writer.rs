@@ -147,6 +147,8 @@ impl Writer {
                     return Err(Unwritten::Stale);
                 }
                 Reason::Busy => {
+                    // A store that did not answer in time may have done it.
+                    self.late.unanswered();
                     tracing::warn!(%refusal, "trying again");
                     self.wait(pause, &refusal).await?;
                     pause = (pause * 2).min(LONGEST_PAUSE);

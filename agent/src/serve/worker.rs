@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use lockstep_agent_core::{Ending, Standing, UndoMark};
+use lockstep_agent_core::{Ending, Standing, UndoMark, debt::Known};
 use lockstep_bus::ReadError;
 use lockstep_shared::id::{RunKey, WorkflowName};
 use tokio::{sync::watch, task::JoinSet};
@@ -47,8 +47,9 @@ pub(super) struct Worker {
     noted: watch::Receiver<Records>,
     active: BTreeSet<RunKey>,
     ended: VecDeque<RunKey>,
-    /// Ended runs that another agent took over; they are looked at again before the next run.
-    superseded: BTreeSet<RunKey>,
+    /// Ended runs that another agent took over, or whose records could not be settled; they are
+    /// looked at again before the next run.
+    unsettled: BTreeSet<RunKey>,
 }
 
 impl Worker {
@@ -66,7 +67,7 @@ impl Worker {
             looking: BTreeSet::new(),
             active: BTreeSet::new(),
             ended: VecDeque::new(),
-            superseded: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
         }
     }
 
@@ -194,11 +195,11 @@ impl Worker {
         }
     }
 
-    /// Begins a run, and looks again at those that another agent took over: what they left here
-    /// may be settled by now, and stands in this run's way until that has been read.
+    /// Begins a run, and looks again at those that are not settled here: it stands in this run's way
+    /// until that has been read and done.
     fn begin_next(&mut self, key: RunKey) {
         if !self.active.contains(&key) && !self.ended.contains(&key) {
-            for earlier in std::mem::take(&mut self.superseded) {
+            for earlier in std::mem::take(&mut self.unsettled) {
                 self.ended.retain(|ended| *ended != earlier);
                 self.board.forget(&earlier);
                 self.begin(earlier);
@@ -240,8 +241,10 @@ impl Worker {
         let ending = ended.map_err(|error| AgentError::of(error, &self.workflow))?;
         self.active.remove(&key);
         self.board.forget_settled(&key);
-        if matches!(ending, Ending::Superseded { .. }) {
-            self.superseded.insert(key.clone());
+        let owed = |known: &Known| known.run == key && known.mark == UndoMark::Started;
+        let is_owed = self.noted.borrow().values().any(owed);
+        if is_owed || matches!(ending, Ending::Superseded { .. }) {
+            self.unsettled.insert(key.clone());
         }
         if self.ended.len() == MAX_ENDED {
             self.ended.pop_front();

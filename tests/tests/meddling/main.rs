@@ -10,6 +10,7 @@ mod bookkeeping;
 mod habits;
 mod owners;
 mod parked;
+mod rights;
 mod stale_status;
 mod webhook;
 

@@ -34,12 +34,20 @@ const CREDENTIALS_LIMIT: Duration = Duration::from_secs(30);
 
 /// Why no cluster was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no cluster is known: {why}; name a file with --kubeconfig or KUBECONFIG, and a context with \
-     --kube-context or with `context` at the workflow's target"
-)]
-pub struct NoCluster {
-    why: String,
+pub enum NoCluster {
+    /// No configuration leads to one.
+    #[error(
+        "no cluster is known: {0}; name a file with --kubeconfig or KUBECONFIG, and a context with \
+         --kube-context or with `context` at the workflow's target"
+    )]
+    Unknown(String),
+    /// The program that gives the credentials took too long; asking again may help.
+    #[error(
+        "the cluster's credentials did not come within {} s: the program that the kubeconfig's user \
+         names for them did not end; run it by hand to see why",
+        CREDENTIALS_LIMIT.as_secs()
+    )]
+    NoCredentials,
 }
 
 impl NoCluster {
@@ -54,7 +62,7 @@ impl NoCluster {
             }
             source = next.source();
         }
-        Self { why }
+        Self::Unknown(why)
     }
 }
 
@@ -138,17 +146,20 @@ impl Access {
     }
 }
 
-/// The connection; a kubeconfig may name a program that gives the credentials, and the library
-/// waits for it.
+/// The connection. A kubeconfig may name a program that gives the credentials, and the library
+/// waits for it: on a thread of its own, since it may never end.
 async fn connect(config: Config) -> Result<Client, NoCluster> {
-    let made = tokio::task::spawn_blocking(move || Client::try_from(config));
+    let (sender, made) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        let _entered = runtime.enter();
+        // Who gave up waiting needs no answer.
+        let _ = sender.send(Client::try_from(config));
+    });
     match tokio::time::timeout(CREDENTIALS_LIMIT, made).await {
         Ok(Ok(made)) => made.map_err(|error| NoCluster::because(&error)),
-        Ok(Err(error)) => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => {
-            let limit = CREDENTIALS_LIMIT.as_secs();
-            Err(NoCluster { why: format!("its user's credentials did not come within {limit} s") })
-        }
+        Ok(Err(_)) => Err(NoCluster::Unknown("the connection could not be made".to_owned())),
+        Err(_) => Err(NoCluster::NoCredentials),
     }
 }
 

@@ -32,6 +32,9 @@ use crate::{
 /// How long another holder of the Lease is waited for before an order fails.
 const LEASE_LIMIT: Duration = Duration::from_secs(60);
 
+/// The pause before the API server is asked again that did not answer.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What one order leaves for the next.
 #[derive(Default)]
 pub(super) struct Known {
@@ -96,21 +99,54 @@ impl Inner {
         if let Some(record) = self.known.lock().await.record.clone() {
             return Ok(record);
         }
+        let read = Arc::new(self.read_record().await?);
+        // Whoever stored one meanwhile knows better.
+        Ok(self.known.lock().await.record.get_or_insert(read).clone())
+    }
+
+    async fn read_record(&self) -> Result<Record, Failure> {
         let Some(secrets) = self.secrets() else {
             return Err("its undo record is not in a cluster".to_owned().into());
         };
         let read = async {
-            let head = secrets.head(&self.work.key, &self.work.name).await?;
-            match head {
+            match secrets.head(&self.work.key, &self.work.name).await? {
                 Some(head) => secrets.body(&head).await.map(Some),
                 None => Ok(None),
             }
         };
         let body = read.await.map_err(|error| error_text(&error))?;
         let body = body.ok_or("the undo record is lost, so nothing may be written".to_owned())?;
-        let record: Record = serde_json::from_slice(&body)
-            .map_err(|error| format!("the undo record cannot be read: {error}"))?;
-        let record = Arc::new(record);
+        serde_json::from_slice(&body)
+            .map_err(|error| format!("the undo record cannot be read: {error}").into())
+    }
+
+    /// Takes what undoes the run over from the incarnation before, and reads it anew.
+    pub(super) async fn take_record_over(
+        &self,
+        writer: &Writer,
+        way: Way,
+    ) -> Result<Arc<Record>, Failure> {
+        let Some(secrets) = self.secrets() else { return self.record().await };
+        loop {
+            let taken = secrets.take_over(writer.mark.epoch, &self.work.key, &self.work.name).await;
+            match taken {
+                Ok(()) => break,
+                // On the way back it is only read: what refuses it must not be in the way, and a
+                // log that was restored counts from less again.
+                Err(error @ (UndoError::Superseded { .. } | UndoError::Refused(_)))
+                    if way == Way::Back =>
+                {
+                    tracing::warn!(%error, "the undo record is not taken over");
+                    break;
+                }
+                Err(UndoError::Refused(refusal)) if refusal.reason.is_transient() => {
+                    tracing::warn!(%refusal, "trying again");
+                    writer.pace.pause(ASK_AGAIN).await?;
+                }
+                Err(error) => return Err(error_text(&error).into()),
+            }
+        }
+        let record = Arc::new(self.read_record().await?);
         self.known.lock().await.record = Some(record.clone());
         Ok(record)
     }
@@ -124,22 +160,6 @@ impl Inner {
         })?;
         *fresh.lock().await = Some(body);
         Ok(())
-    }
-
-    /// Takes what undoes the run over from the incarnation before, and reads it anew.
-    pub(super) async fn take_record_over(
-        &self,
-        epoch: Epoch,
-        way: Way,
-    ) -> Result<Arc<Record>, Failure> {
-        let Some(secrets) = self.secrets() else { return self.record().await };
-        match secrets.take_over(epoch, &self.work.key, &self.work.name).await {
-            // On the way back it is only read, and a log that was restored counts from less again.
-            Err(UndoError::Superseded { .. }) if way == Way::Back => {}
-            taken => taken.map_err(|error| error_text(&error))?,
-        }
-        self.known.lock().await.record = None;
-        self.record().await
     }
 
     /// Stores a record in place of the one that was prepared.

@@ -66,7 +66,7 @@ impl Inner {
         if plan_only {
             let known = inventory::read(&work.cluster, self.inventory_owner()).await;
             let dropped = dropped(known.map_err(|error| error_text(&error))?.as_ref(), &steps);
-            preview.dropped = prune::preview(&work.cluster, &preparing.owner, &dropped).await?;
+            preview.dropped = prune::preview(&work.cluster, &preparing.owner, &dropped).await;
         }
         Ok(preview)
     }
@@ -163,9 +163,8 @@ impl Inner {
     ) -> Result<Undone, Stuck> {
         let failed = |failure: Failure| Stuck { error: failure.error, left: Vec::new() };
         let writer = self.writer(epoch, pace).await.map_err(failed)?;
-        self.claim(&writer, step, Way::Back).await.map_err(failed)?;
-        let record = self.record().await.map_err(failed)?;
-        let planned = record.plan.plan.steps.get(step).map(|planned| &planned.action);
+        let known = self.record().await.map_err(failed)?;
+        let planned = known.plan.plan.steps.get(step).map(|planned| &planned.action);
         let Some(Action::Deploy(deploy)) = planned else {
             return Err(failed(format!("its undo record has no deploy step {step}").into()));
         };
@@ -175,9 +174,12 @@ impl Inner {
             clock: self.work.clock,
             deploy,
             limits: self.limits(deploy),
-            autoscalers: record.created(is_autoscaler).collect(),
-            gates: record.created(is_admission).collect(),
+            autoscalers: known.created(is_autoscaler).collect(),
+            gates: known.created(is_admission).collect(),
         };
+        rollback.open().await?;
+        self.claim(&writer, step, Way::Back).await.map_err(failed)?;
+        let record = self.record().await.map_err(failed)?;
         let in_doubt = self.late.rest().is_some();
         let undone = rollback.step(record.of_step(step).collect()).await?;
         if !in_doubt {
@@ -186,6 +188,7 @@ impl Inner {
         // What was sent before may have been carried out meanwhile.
         let stopped = |ended: Ended| Stuck { error: ended.to_string(), left: Vec::new() };
         writer.pace.pause(self.late.rest().unwrap_or_default()).await.map_err(stopped)?;
+        rollback.open().await?;
         rollback.step(record.of_step(step).collect()).await
     }
 
@@ -303,7 +306,7 @@ impl Inner {
         if writer.mark.epoch <= 1 || self.known.lock().await.claimed >= wanted {
             return Ok(());
         }
-        let record = self.take_record_over(writer.mark.epoch, way).await?;
+        let record = self.take_record_over(writer, way).await?;
         for before in record.objects.iter().filter(|before| before.step <= step) {
             if let Claimed::Moved(pre_image) = claim(writer, before, way).await? {
                 self.moved(writer.mark.epoch, &before.key, pre_image.clone()).await?;
