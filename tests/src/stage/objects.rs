@@ -141,6 +141,13 @@ impl Objects {
         self.0.keys().map(String::as_str)
     }
 
+    /// The same without one that the test itself changes, by its name.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.0.remove(name);
+        self
+    }
+
     /// One of them, by `<namespace>: <kind> <name>`.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)

@@ -30,6 +30,13 @@ impl Bound {
         Ok(Self { service, agent, binding, before })
     }
 
+    /// Whether everything is as it was, but for the binding, which is another one.
+    async fn is_as_before(&self) -> Result<()> {
+        let binding = format!("{}: RoleBinding lockstep", self.service.namespace);
+        let now = self.service.objects().await?.without(&binding);
+        now.must_be(&self.before.clone().without(&binding))
+    }
+
     /// Takes the rights away, and waits until the agent knows.
     async fn take(&self) -> Result<()> {
         self.service.kubectl("delete rolebinding lockstep").await?;
@@ -79,7 +86,7 @@ async fn an_agent_without_its_rights_says_so_and_rolls_back_once_it_has_them_aga
     let (played, given) = tokio::join!(played, given);
     given?;
     played?.expect(4)?;
-    bound.service.objects().await?.must_be(&bound.before)?;
+    bound.is_as_before().await?;
     bound.next_run_commits().await
 }
 
