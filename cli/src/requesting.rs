@@ -91,14 +91,17 @@ async fn read_back(reader: &mut RunReader, seq: Sequence) -> Result<(Sequence, E
     }
 }
 
-/// What has to be known of a run after its end: whether a later record settles a workflow.
-pub(crate) fn settles(entry: &Entry, fold: &RunFold) -> Option<(String, bool)> {
+/// What has to be known of a run after its end: whether a later record settles a workflow, or why
+/// it could not be undone again.
+pub(crate) fn settles(entry: &Entry, fold: &RunFold) -> Option<(String, Result<(), String>)> {
     let Family::Workflow(workflow) = &entry.slot.family else { return None };
     let record = &entry.content.as_ref().ok()?.record;
     let known = fold.plan().is_none_or(|plan| plan.workflows.contains_key(workflow));
     match record {
-        Record::RolledBack { .. } if known => Some((workflow.to_string(), true)),
-        Record::RollbackFailed { .. } if known => Some((workflow.to_string(), false)),
+        Record::RolledBack { .. } if known => Some((workflow.to_string(), Ok(()))),
+        Record::RollbackFailed { error, .. } if known => {
+            Some((workflow.to_string(), Err(error.clone())))
+        }
         _ => None,
     }
 }

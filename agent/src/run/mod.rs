@@ -178,8 +178,11 @@ impl RunLoop {
 
     async fn run(mut self) -> Result<Ending, RunError> {
         let ended = self.work().await;
-        if tokio::time::timeout(RELEASE_LIMIT, self.acts.lease().release()).await.is_err() {
-            tracing::warn!(run = %self.key.run, "the Lease was not given up in time");
+        let (lease, run) = (self.acts.lease(), self.key.run.clone());
+        // An order that gives it up and is not carried on would keep everybody else from it.
+        drop(self);
+        if tokio::time::timeout(RELEASE_LIMIT, lease.release()).await.is_err() {
+            tracing::warn!(%run, "the Lease was not given up in time");
         }
         ended
     }

@@ -232,9 +232,12 @@ async fn wait(reader: &mut RunReader, mut left: BTreeSet<String>, limit: Duratio
         match tokio::time::timeout_at(limit, reader.next()).await {
             Ok(Some(News::Entry(entry, _))) => {
                 if let Some((workflow, settled)) = settles(&entry, reader.fold()) {
-                    let how = if settled { "is settled" } else { "could not be undone again" };
+                    let how = match &settled {
+                        Ok(()) => "is settled".to_owned(),
+                        Err(why) => format!("could not be undone again: {}", line(why)),
+                    };
                     say(&format!("{workflow} {how} (#{})", entry.seq));
-                    failed |= !settled;
+                    failed |= settled.is_err();
                     left.remove(&workflow);
                 }
             }

@@ -124,7 +124,9 @@ pub(super) const CRASHING: &str = "CrashLoopBackOff";
 /// do.
 fn advice(reason: &str) -> Option<&'static str> {
     Some(match reason {
-        CRASHING => "read its log (`kubectl logs --previous`) and repair what ends it",
+        CRASHING => {
+            "read its log, whose end an agent with `--evidence logs` tells, and repair what ends it"
+        }
         "ImagePullBackOff" | "ErrImagePull" | "RegistryUnavailable" => {
             "check that the image exists and that the nodes may pull it"
         }

@@ -9,8 +9,8 @@ use super::kind_of;
 pub enum Refusal {
     /// A paused Deployment rolls nothing out.
     #[error(
-        "Deployment {name} is paused, so its change would never be rolled out; resume it \
-         (`kubectl rollout resume deployment {name}`) or set spec.paused to false"
+        "Deployment {name} is paused, so its change would never be rolled out; take \
+         spec.paused out of the manifest, or resume it (`kubectl rollout resume deployment {name}`)"
     )]
     Paused {
         /// The Deployment's name.
