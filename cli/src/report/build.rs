@@ -103,6 +103,14 @@ fn decided_by(fold: &RunFold) -> Option<Sequence> {
 }
 
 fn summary(fold: &RunFold, heard: &Heard, phase: Phase) -> String {
+    let summary = of_phase(fold, heard, phase);
+    match fold.plan() {
+        Some(plan) if plan.plan_only && phase != Phase::Closed => format!("plan only: {summary}"),
+        _ => summary,
+    }
+}
+
+fn of_phase(fold: &RunFold, heard: &Heard, phase: Phase) -> String {
     match phase {
         Phase::Expired => "the log no longer holds this run's plan (expired, or what was stored \
                            in its place is rubbish): nothing can be told but what is listed, and \

@@ -156,6 +156,17 @@ fn a_run_that_waits_for_admission_names_what_is_in_its_way() {
 }
 
 #[test]
+fn a_run_that_only_plans_says_so_for_as_long_as_it_is_open() {
+    let mut log = Log::empty();
+    let mut planned = Box::new(plan(SHOP));
+    planned.plan_only = true;
+    log.write(Family::Plan, Record::Plan { plan: planned, submitted_by: "eve".to_owned() });
+    log.write(Family::Admission, Record::Admitted {});
+    let told = log.report_at(1, Coordinator::Alive);
+    assert_eq!(told.summary, "plan only: admitted; agents are joining");
+}
+
+#[test]
 fn agents_that_do_not_join_are_named_with_since_and_until() {
     let mut log = Log::planned();
     log.write(Family::Admission, Record::Admitted {});
