@@ -33,6 +33,7 @@ pub(crate) mod record;
 pub mod restore;
 pub mod rights;
 pub(crate) mod rollback;
+mod secret;
 pub(crate) mod stuck;
 pub(crate) mod target;
 pub mod undo;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{
     client::{Cluster, Place, Refusal, Resource},
     object::ObjectKey,
+    secret,
 };
 use crate::error_text;
 
@@ -88,6 +89,7 @@ impl Origin<'_> {
     ) -> Result<Wanted, String> {
         let Manifest { source, object: mut body } = manifest;
         name_generated(&mut body, self.key, self.name, step, position);
+        secret::encode(&mut body);
         let text =
             |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
