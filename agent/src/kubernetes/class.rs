@@ -20,7 +20,7 @@ use super::{
     object::{OWNER_LABEL, ObjectKey, RUN_ANNOTATION, label},
     restore::created::is_kept,
 };
-pub(in crate::kubernetes) use refusal::UNTYPED;
+pub(in crate::kubernetes) use refusal::is_unreadable;
 pub use refusal::{Conflict, conflicts};
 
 /// The server's answer to a dry-run apply.

@@ -93,7 +93,7 @@ pub(super) fn judge(key: &ObjectKey, exists: bool, status: &Value, terms: &Terms
         }
         422 if exists && is_immutable(status, words) => Impossible::Immutable(told),
         // What does not fit the schema is an internal error of the server's, in its own view.
-        _ if words.contains(UNTYPED) => Impossible::Invalid(told),
+        _ if is_unreadable(words) => Impossible::Invalid(told),
         400 | 422 => Impossible::Invalid(told),
         _ => Impossible::Refused(words.to_owned()),
     })
@@ -135,8 +135,12 @@ fn shortened(words: &str) -> String {
     format!("{} ... {}", &words[..first], &words[last..])
 }
 
-/// What the server says of a manifest that does not fit its kind's schema.
-pub(in crate::kubernetes) const UNTYPED: &str = "failed to create typed patch object";
+/// Whether the server says that a manifest does not fit its kind's schema, or cannot be decoded as
+/// its kind: a Secret's `data` that is no base64.
+pub(in crate::kubernetes) fn is_unreadable(words: &str) -> bool {
+    words.contains("failed to create typed patch object")
+        || words.contains("unable to convert unstructured object")
+}
 
 /// Reads `...: .spec.env: duplicate entries for key [name="A"]`.
 fn twice(words: &str) -> Option<String> {

@@ -7,7 +7,7 @@
 use kube::core::{Status, response::StatusCause};
 use serde_json::Value;
 
-use crate::kubernetes::class::UNTYPED;
+use crate::kubernetes::class::is_unreadable;
 
 /// How much of the server's words is kept, in bytes: a webhook may say anything.
 const MAX_WORDS: usize = 1024;
@@ -143,7 +143,7 @@ fn reason(status: &Status) -> Reason {
         ("Unauthorized", _) => Reason::Unauthorized,
         ("BadRequest" | "UnsupportedMediaType", _) => invalid(causes),
         // Asked again, it says the same again.
-        (_, 500) if status.message.contains(UNTYPED) => invalid(causes),
+        (_, 500) if is_unreadable(&status.message) => invalid(causes),
         ("Timeout" | "ServerTimeout" | "TooManyRequests" | "ServiceUnavailable", _) => Reason::Busy,
         ("InternalError", _) => Reason::Busy,
         (_, 401) => Reason::Unauthorized,
@@ -251,6 +251,15 @@ mod tests {
             let told = format!("{refused} {:?}", refused.status);
             assert!(!told.contains("123456"), "{told}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_is_wrong_and_not_the_servers_trouble() {
+        let message = "failed to convert new object (shop/a; /v1, Kind=Secret) to proper version: \
+                       unable to convert unstructured object to /v1, Kind=Secret: error decoding \
+                       from json: illegal base64 data at input byte 14";
+        let refused = refusal(json!({ "code": 500, "message": message }));
+        assert!(matches!(refused.reason, Reason::Invalid(_)), "{refused:?}");
     }
 
     #[test]
