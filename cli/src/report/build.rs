@@ -12,7 +12,9 @@ use lockstep_shared::{
 
 use super::{
     ArrivalReport, At, BarrierReport, BarrierStage, Coordinator, Heard, Phase, RequestReport,
-    RunReport, VoidReport, images, rough, waiting::waiting, workflow::workflow,
+    RunReport, VoidReport, images, rough,
+    waiting::waiting,
+    workflow::{untidied, workflow},
 };
 
 /// How long agents may take to join before a person is told who is missing.
@@ -258,6 +260,9 @@ fn warnings(fold: &RunFold, heard: &Heard, phase: Phase) -> Vec<String> {
     }
     warnings.extend(late_agents(fold, heard.now));
     warnings.extend(images::warnings(fold));
+    for (name, state) in fold.workflows() {
+        warnings.extend(untidied(state).iter().map(|what| format!("{name}: {what}")));
+    }
     if let Some(alarm) = fold.alarm() {
         warnings.push(format!("ALARM: {alarm}; the record was followed. Report this."));
     }

@@ -102,7 +102,7 @@ pub(crate) struct WorkflowReport {
     /// What made it go back or keeps it from going forward: its own failure or another's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) broken_by: Option<Cause>,
-    /// What was left behind, kept on purpose, or is worth a warning.
+    /// What was left behind or kept on purpose.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) left: Vec<String>,
     /// How it ended, once the run is closed; this never changes.

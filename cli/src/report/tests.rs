@@ -349,7 +349,7 @@ fn a_run_without_a_plan_or_of_another_protocol_is_still_told() {
 }
 
 #[test]
-fn a_good_end_names_what_degraded() {
+fn a_good_end_names_what_degraded_and_what_could_not_be_tidied_up() {
     let mut log = Log::prepared();
     log.start("backend", 0);
     log.write(of("backend"), finished(0));
@@ -364,15 +364,20 @@ fn a_good_end_names_what_degraded() {
     assert_eq!(log.report().phase, Phase::Finalizing);
     log.coordinate();
     assert_eq!(log.report().decided_by, Some(at));
-    for (workflow, degraded) in [("backend", Some("503".to_owned())), ("frontend", None)] {
-        let warnings = Vec::new();
+    for (workflow, degraded, warnings) in
+        [("backend", Some("503"), vec![]), ("frontend", None, vec!["a was not deleted".to_owned()])]
+    {
+        let degraded = degraded.map(str::to_owned);
         log.write(of(workflow), Record::Finalized { epoch: 1, degraded, warnings });
     }
     log.coordinate();
     let told = log.report();
     assert_eq!(told.exit(), Exit::Done);
     assert_eq!(told.summary, "succeeded, degraded after commit");
-    assert_eq!(told.warnings, ["backend degraded after the commit: 503"]);
+    assert_eq!(
+        told.warnings,
+        ["frontend: a was not deleted", "backend degraded after the commit: 503"]
+    );
 }
 
 #[test]

@@ -234,7 +234,15 @@ fn last_report(state: &WorkflowState) -> Option<&Record> {
     state.after_end.as_ref().or(state.ended.as_ref()).map(|ended| &ended.record)
 }
 
-/// What went wrong in the end, and what is left or worth a warning.
+/// What could not be tidied up after the commit.
+pub(super) fn untidied(state: &WorkflowState) -> &[String] {
+    match last_report(state) {
+        Some(Record::Finalized { warnings, .. }) => warnings,
+        _ => &[],
+    }
+}
+
+/// What went wrong in the end, and what is left.
 fn ended(state: &WorkflowState, settled: Option<&SettledReport>) -> (Option<String>, Vec<String>) {
     // What an operator keeps is not left any more.
     if settled.is_some_and(|settled| settled.how == Settled::Kept) {
@@ -243,7 +251,6 @@ fn ended(state: &WorkflowState, settled: Option<&SettledReport>) -> (Option<Stri
     match last_report(state) {
         Some(Record::RolledBack { residue, .. }) => (None, residue.clone()),
         Some(Record::RollbackFailed { error, left, .. }) => (Some(error.clone()), left.clone()),
-        Some(Record::Finalized { warnings, .. }) => (None, warnings.clone()),
         _ => (None, Vec::new()),
     }
 }
