@@ -4,14 +4,16 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
-use lockstep_bus::{Bus, Connection, ConnectionArgs, ReadError};
+use lockstep_bus::{Bus, Connection, ConnectionArgs, ReadError, is_discreet};
 use lockstep_shared::id::{InvalidName, PipelineName, RunId, WorkflowName};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::{AgentArgs, Options, VERSION, run, serve};
 
@@ -129,9 +131,10 @@ fn start_logging(format: LogFormat) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    let discreet = filter_fn(is_discreet);
     match format {
-        LogFormat::Text => logging.init(),
-        LogFormat::Json => logging.json().init(),
+        LogFormat::Text => logging.finish().with(discreet).init(),
+        LogFormat::Json => logging.json().finish().with(discreet).init(),
     }
 }
 

@@ -2,17 +2,21 @@
 
 use std::{fmt, io};
 
+use lockstep_bus::is_discreet;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
     EnvFilter,
+    filter::filter_fn,
     fmt::{
         FmtContext, FormatEvent, FormatFields,
         format::{Compact, Format, Writer},
     },
+    layer::SubscriberExt,
     registry::LookupSpan,
+    util::SubscriberInitExt,
 };
 
 use crate::{
@@ -34,6 +38,8 @@ pub(crate) fn begin(default: &str, context: Context) {
         .with_ansi(context.err.0)
         .event_format(format)
         .with_writer(|| Beside)
+        .finish()
+        .with(filter_fn(is_discreet))
         .init();
 }
 

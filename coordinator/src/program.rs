@@ -4,10 +4,12 @@ use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use lockstep_bus::{Bus, Connection, ConnectionArgs};
+use lockstep_bus::{Bus, Connection, ConnectionArgs, is_discreet};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::{CoordinatorArgs, run};
 
@@ -71,9 +73,10 @@ fn start_logging(format: LogFormat) {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
+    let discreet = filter_fn(is_discreet);
     match format {
-        LogFormat::Text => logging.init(),
-        LogFormat::Json => logging.json().init(),
+        LogFormat::Text => logging.finish().with(discreet).init(),
+        LogFormat::Json => logging.json().finish().with(discreet).init(),
     }
 }
 

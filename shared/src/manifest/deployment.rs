@@ -6,7 +6,7 @@ use super::{
     bundle::{Bundle, MAX_BUNDLE_BYTES, Manifest},
     duplicates::{self, Placed},
     identity::Identity,
-    images, object,
+    images, mask, object,
 };
 use crate::{
     diagnostics::{Diagnostics, Findings, Place},
@@ -255,8 +255,13 @@ impl<'a> Reading<'a> {
             return Ok(Deployment { bundles, warnings: pipeline });
         }
         let texts = self.texts.into_iter().filter(|(_, findings)| !findings.is_empty());
-        let texts = texts.map(|((name, text), findings)| Diagnostics::new(name, text, findings));
-        Err(std::iter::once(pipeline).filter(|all| !all.is_empty()).chain(texts).collect())
+        let drawn = |((name, text), findings): ((&str, &str), Findings)| {
+            Diagnostics::new(name, &mask::drawn(text), findings)
+        };
+        Err(std::iter::once(pipeline)
+            .filter(|all| !all.is_empty())
+            .chain(texts.map(drawn))
+            .collect())
     }
 }
 

@@ -8,19 +8,23 @@ pub const HIDDEN: &str = "(hidden)";
 /// What kubectl keeps of the last manifest: a Secret's values among it.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// What of a Secret holds no value. Anything else may be a misspelt `data`.
+const PUBLIC: &[&str] = &["apiVersion", "kind", "metadata", "type", "immutable"];
+
 /// An object as it may be shown: a Secret without its values, anything else as it is.
 pub fn masked(object: &Value) -> Value {
     let mut shown = object.clone();
     if object["kind"] != "Secret" || object["apiVersion"] != "v1" {
         return shown;
     }
-    for part in ["data", "stringData"] {
-        match shown.get_mut(part) {
-            Some(Value::Object(values)) => {
+    let parts = shown.as_object_mut().into_iter().flatten();
+    for (_, part) in parts.filter(|(name, _)| !PUBLIC.contains(&name.as_str())) {
+        match part {
+            Value::Object(values) => {
                 values.values_mut().for_each(|value| *value = HIDDEN.into());
             }
-            Some(Value::Null) | None => {}
-            Some(other) => *other = HIDDEN.into(),
+            Value::Null => {}
+            other => *other = HIDDEN.into(),
         }
     }
     if let Some(kept) =
@@ -29,6 +33,52 @@ pub fn masked(object: &Value) -> Value {
         *kept = HIDDEN.into();
     }
     shown
+}
+
+/// A text of manifests as it may be drawn beside a finding: where it is about a Secret, blank but
+/// for what the object is and is called. Every place in it stays the same.
+pub(super) fn drawn(text: &str) -> String {
+    let mut drawn = String::with_capacity(text.len());
+    let mut document = String::new();
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("---") {
+            draw(&document, &mut drawn);
+            document.clear();
+        }
+        document.push_str(line);
+    }
+    draw(&document, &mut drawn);
+    drawn
+}
+
+fn draw(document: &str, drawn: &mut String) {
+    if !is_about_secrets(document) {
+        return drawn.push_str(document);
+    }
+    let mut public = false;
+    for line in document.split_inclusive('\n') {
+        if !line.starts_with(char::is_whitespace) {
+            let key = line.split(':').next().unwrap_or_default();
+            let holds_all = key == "metadata" && document.contains(LAST_APPLIED);
+            public = line.trim_end() == "---" || PUBLIC.contains(&key) && !holds_all;
+        }
+        if public {
+            drawn.push_str(line);
+        } else {
+            let blank = |letter: char| if letter == '\n' { "\n" } else { "    " };
+            drawn.extend(line.chars().filter_map(|letter| blank(letter).get(..letter.len_utf8())));
+        }
+    }
+}
+
+/// Whether `kind: Secret` is in it somewhere, or something that begins so.
+fn is_about_secrets(document: &str) -> bool {
+    document.match_indices("Secret").any(|(at, _)| {
+        let before = document.get(..at).unwrap_or_default();
+        let before = before.trim_end_matches([' ', '\t', '"', '\'']);
+        let key = before.strip_suffix(':').unwrap_or_default();
+        key.trim_end_matches([' ', '"', '\'']).ends_with("kind")
+    })
 }
 
 #[cfg(test)]
@@ -52,6 +102,49 @@ mod tests {
         let mut odd = secret;
         odd["data"] = json!("deep");
         assert_eq!(masked(&odd)["data"], HIDDEN, "what is no map is hidden whole");
+    }
+
+    #[test]
+    fn a_misspelt_part_of_a_secret_is_shown_without_its_values() {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
+            "dta": { "password": "deep" }, "stringdata": "deep",
+        });
+        let shown = masked(&secret);
+        assert!(!shown.to_string().contains("deep"), "{shown}");
+        assert_eq!(shown["metadata"], secret["metadata"]);
+    }
+
+    #[test]
+    fn a_text_is_drawn_without_the_values_of_its_secrets_and_every_place_stays() {
+        let text = "\
+kind: ConfigMap
+data: { open: yes }
+---
+apiVersion: v1
+kind: Secret
+metadata:
+  name: a
+stringData:
+  key: |
+    dëep
+    user: deep
+--- { \"kind\": \"Secret\", data: { a: deep } }
+---
+kind: Pod
+spec: { imagePullSecrets: [{ name: open }] }
+";
+        let drawn = drawn(text);
+        assert_eq!(drawn.len(), text.len());
+        assert_eq!(drawn.lines().count(), text.lines().count());
+        assert!(!drawn.contains("eep") && !drawn.contains("user"), "{drawn}");
+        for kept in ["data: { open: yes }", "kind: Secret", "  name: a", "[{ name: open }]"] {
+            assert_eq!(drawn.find(kept), text.find(kept), "{kept} in {drawn}");
+        }
+        let dumped = format!(
+            "kind: Secret\nmetadata:\n  annotations:\n    {LAST_APPLIED}: |\n      {{deep}}\n"
+        );
+        assert!(!super::drawn(&dumped).contains("deep"));
     }
 
     #[test]
