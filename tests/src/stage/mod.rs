@@ -216,7 +216,19 @@ impl Stage {
     /// # Errors
     /// If it does not end.
     pub async fn lockstep(&self, arguments: &[&str]) -> Result<Played> {
-        let output = self.world.lockstep_in(&self.folder, arguments).await?;
+        self.lockstep_as(arguments, &[]).await
+    }
+
+    /// The same with further variables in its environment.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn lockstep_as(
+        &self,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Played> {
+        let output = self.world.lockstep_as(&self.folder, arguments, environment).await?;
         let text = [output.stderr, output.stdout].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         Ok(Played { code: output.status.code(), text })

@@ -148,7 +148,21 @@ impl World {
     /// # Errors
     /// If it cannot be started or does not end.
     pub async fn lockstep_in(&self, folder: &Path, arguments: &[&str]) -> Result<Output> {
-        let running = process::command("lockstep", arguments, folder, self.nats.url())?;
+        self.lockstep_as(folder, arguments, &[]).await
+    }
+
+    /// Runs `lockstep` with further variables in its environment, for at most two minutes.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end.
+    pub async fn lockstep_as(
+        &self,
+        folder: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Output> {
+        let mut running = process::command("lockstep", arguments, folder, self.nats.url())?;
+        running.envs(environment.iter().copied());
         let mut running = tokio::process::Command::from(running);
         let output = running.kill_on_drop(true).output();
         let output = tokio::time::timeout(Duration::from_secs(120), output).await;

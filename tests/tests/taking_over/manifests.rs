@@ -135,11 +135,98 @@ async fn the_objects_are_those_that_kubectl_makes_of_the_same_manifests() -> Res
         let found = |objects: &Objects| objects.get(&name).map(unmarked).context(name.clone());
         assert_eq!(found(&objects)?, found(&theirs)?, "{name}: ours, and kubectl's");
     }
-    let job = |objects: &Objects| {
-        let jobs = objects.names().find(|name| name.contains(": Job migrate-"));
-        let job = jobs.and_then(|name| objects.get(name)).context("a Job")?.clone();
-        anyhow::Ok((job["spec"]["backoffLimit"].clone(), job["spec"]["template"]["spec"].clone()))
+    let made = twins.objects().await?;
+    let created = Objects::live(cluster, &[other]).await?;
+    assert_eq!(job(&made, ours)?, job(&created, other)?, "the Job: ours, and kubectl's");
+    Ok(())
+}
+
+/// The only Job of a namespace, as it would be by any name and in any namespace; without who owns
+/// what, since kubectl creates it and does not apply it.
+fn job(objects: &Objects, namespace: &str) -> Result<Value> {
+    let name = objects.names().find(|name| name.contains(": Job migrate-")).context("a Job")?;
+    let mut job = objects.get(name).map(unmarked).context("a Job")?;
+    let metadata = job["metadata"].as_object_mut().context("metadata")?;
+    // The server gives a Job without labels those of its pods; ours has a label.
+    for of_its_own in ["managedFields", "generateName", "creationTimestamp", "labels"] {
+        metadata.remove(of_its_own);
+    }
+    let mut text = job.to_string();
+    for (field, placeholder) in [("uid", "UID"), ("name", "NAME")] {
+        let value = job["metadata"][field].as_str().context(field)?;
+        text = text.replace(value, placeholder);
+    }
+    Ok(serde_json::from_str(&text.replace(namespace, "TWIN"))?)
+}
+
+/// A Deployment that is rolled out bit by bit.
+const ROLLING: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: NAME }
+spec:
+  replicas: 1
+  strategy: { type: RollingUpdate, rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } }
+  selector: { matchLabels: { app: NAME } }
+  template:
+    metadata: { labels: { app: NAME } }
+    spec: { containers: [{ name: app, image: "shop/web:1" }] }
+"#;
+
+#[tokio::test]
+async fn a_null_takes_away_what_was_there_as_it_does_for_kubectl() -> Result<()> {
+    let twins = Twins::open().await?;
+    let [ours, other] = twins.both();
+    let cluster = twins.stage.cluster;
+    let ways: [(&str, &[&str]); 2] =
+        [("by-apply", &["apply"]), ("by-server", &["apply", "--server-side"])];
+    let recreated = ROLLING
+        .replace("type: RollingUpdate", "type: Recreate")
+        .replace("rollingUpdate: { maxSurge: 1, maxUnavailable: 0 }", "rollingUpdate: null");
+    let mut brought = Vec::new();
+    for (name, way) in ways {
+        let apply = async |namespace: &str, manifest: &str| {
+            let arguments = [way, &["-n", namespace, "-f", "-"]].concat();
+            let manifest = manifest.replace("NAME", name);
+            cluster.kubectl_as(cluster.kubeconfig(), &arguments, &manifest).await
+        };
+        apply(ours, ROLLING).await?;
+        apply(other, ROLLING).await?;
+        apply(other, &recreated).await?;
+        brought.push(recreated.replace("NAME", name));
+    }
+    for (name, _) in ways {
+        twins.stage.steady(ours, name, "shop/web:1").await?;
+    }
+    let before = twins.objects().await?;
+    let _agent = twins.stage.agent("backend", ours).await?;
+    twins.pipeline("", "")?;
+    twins.stage.write(MANIFESTS, &brought.join("---"))?;
+    twins.deploy_and_go_back("r1").await?;
+    twins.objects().await?.must_be(&before)?;
+
+    let open = async {
+        twins.stage.stands("r2", "backend", "end").await?;
+        twins.stage.open("r2", "end").await
     };
-    assert_eq!(job(&objects)?, job(&theirs)?, "the Job: ours, and kubectl's");
+    let (played, ()) = tokio::try_join!(twins.stage.run_as("r2"), open)?;
+    played.expect(0)?;
+    let objects = twins.objects().await?.of_a_twin(ours)?;
+    let theirs = Objects::live(cluster, &[other]).await?.of_a_twin(other)?;
+    let found = |objects: &Objects, name: &str| {
+        let name = format!("TWIN: Deployment {name}");
+        let mut object = objects.get(&name).map(unmarked).context(name)?;
+        // Nothing but a controller's is as good as none.
+        if object["metadata"]["annotations"] == serde_json::json!({}) {
+            object["metadata"].as_object_mut().context("metadata")?.remove("annotations");
+        }
+        anyhow::Ok(object)
+    };
+    let spec = |objects: &Objects, name: &str| {
+        Ok::<_, anyhow::Error>(found(objects, name)?["spec"].clone())
+    };
+    assert_eq!(spec(&objects, "by-apply")?["strategy"], serde_json::json!({ "type": "Recreate" }));
+    assert_eq!(spec(&objects, "by-apply")?, spec(&theirs, "by-apply")?);
+    assert_eq!(found(&objects, "by-server")?, found(&theirs, "by-server")?, "owners included");
     Ok(())
 }
