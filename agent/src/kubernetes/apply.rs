@@ -14,7 +14,7 @@ use super::{
     class::{self, Answer, Impossible, Outcome, Terms},
     client::{Apply, Place, Reason, Refusal},
     fields::{FieldSet, remove},
-    object::{mark, resource_version, uid},
+    object::{RunMark, mark, resource_version, uid},
     record::Before,
     target::Failure,
     wanted::{Wanted, place},
@@ -121,9 +121,10 @@ impl Applying<'_> {
         body["metadata"]["uid"] = uid(&live).into();
         body["metadata"]["resourceVersion"] = resource_version(&live).into();
         match self.judge(wanted, &adopt, place, &live, &body).await? {
-            Outcome::Unchanged => Ok(live),
-            // What cannot be tried beforehand is refused by the apply itself, if at all.
-            Outcome::Create | Outcome::Update(_) | Outcome::Unplanned(_) => {
+            Outcome::Unchanged if !is_claimed(&live) => Ok(live),
+            // What cannot be tried beforehand is refused by the apply itself, if at all. A mark without
+            // a write must not outlast the run.
+            Outcome::Unchanged | Outcome::Create | Outcome::Update(_) | Outcome::Unplanned(_) => {
                 self.writer.apply(place, &body, Apply::Plain).await
             }
             Outcome::Adopt(_) => self.writer.apply(place, &body, Apply::Force).await,
@@ -191,6 +192,11 @@ pub(crate) fn leave_replicas(
         return Ok([path].into_iter().collect());
     }
     Ok(FieldSet::new())
+}
+
+/// Whether an incarnation of a run has marked an object and not written it.
+fn is_claimed(live: &Value) -> bool {
+    RunMark::of(live).is_some_and(|mark| mark.claimed)
 }
 
 fn refused(place: &Place, words: &str) -> Unwritten {

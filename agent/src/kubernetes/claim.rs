@@ -4,6 +4,7 @@
 //! makes it another version, so that the request changes nothing, however late it comes. A create
 //! is not stopped by that: there is nothing yet to be marked.
 
+use lockstep_shared::id::StepIndex;
 use serde_json::Value;
 
 use super::{
@@ -52,8 +53,14 @@ enum Exposed {
 
 /// Marks an object as this incarnation's, whether an earlier one of the same work wrote it or was
 /// about to. On the way back its pre-image is what is stored, whatever it looks like by now: half of
-/// it may be restored already.
-pub(crate) async fn claim(writer: &Writer, before: &Before, way: Way) -> Result<Claimed, Failure> {
+/// it may be restored already. `step` is the one that goes on: those before it are over, and write
+/// nothing more.
+pub(crate) async fn claim(
+    writer: &Writer,
+    before: &Before,
+    step: StepIndex,
+    way: Way,
+) -> Result<Claimed, Failure> {
     for _ in 0..TRIES {
         let Some((place, Some(live))) = writer.look(&before.key).await? else {
             return Ok(Claimed::Done);
@@ -63,7 +70,8 @@ pub(crate) async fn claim(writer: &Writer, before: &Before, way: Way) -> Result<
             (Exposed::No, _) => return Ok(Claimed::Done),
             (Exposed::Moved, Way::Forward) => return Ok(Claimed::Moved(live)),
             (Exposed::Moved, Way::Back) => true,
-            (Exposed::Yes { unwritten }, _) => unwritten,
+            // What a step that is over left unwritten was as it should be.
+            (Exposed::Yes { unwritten }, _) => unwritten && before.step == step,
         };
         let mark = RunMark { claimed, ..writer.mark.clone() };
         let fold = before_apply(&live, &Adopt::nobody(), &FieldSet::new());

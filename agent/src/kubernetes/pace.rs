@@ -30,11 +30,6 @@ impl Pace {
         Self { until: Instant::now() + limit, limit, stop: stop.clone() }
     }
 
-    /// When it has to be over.
-    pub(crate) fn until(&self) -> Instant {
-        self.until
-    }
-
     /// Whether to go on.
     ///
     /// # Errors

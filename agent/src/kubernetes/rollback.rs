@@ -100,7 +100,7 @@ impl Rollback<'_> {
     pub(crate) async fn open(&self) -> Result<(), Stuck> {
         let until = Instant::now() + PATIENCE;
         for gate in &self.gates {
-            self.delete(&gate.key, until).await.map_err(|why| stuck(&gate.key, &why))?;
+            self.delete(&gate.key, Some(until)).await.map_err(|why| stuck(&gate.key, &why))?;
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Rollback<'_> {
             let mut is_rescaled = false;
             for autoscaler in self.autoscalers.iter().filter(|it| scales(it, before)) {
                 let until = Instant::now() + PATIENCE;
-                let deleted = self.delete(&autoscaler.key, until).await;
+                let deleted = self.delete(&autoscaler.key, Some(until)).await;
                 // One that somebody else has made is not ours to answer for.
                 is_rescaled |= !matches!(
                     deleted.map_err(|why| stuck(&autoscaler.key, &why))?,
@@ -138,7 +138,7 @@ impl Rollback<'_> {
         let (mut leaving, until) = (Vec::new(), Instant::now() + PATIENCE);
         for before in &order.delete {
             self.progress.tell(&format!("deleting {}", before.key));
-            let deleted = self.delete(&before.key, until).await;
+            let deleted = self.delete(&before.key, Some(until)).await;
             match deleted.map_err(|why| stuck(&before.key, &why))? {
                 Deleted::Gone => {}
                 Deleted::Left(why) => undone.residue.push(why),
@@ -147,8 +147,7 @@ impl Rollback<'_> {
         }
         self.until_healthy(&restored, &sets, &mut undone).await?;
         for key in leaving {
-            let deleted = self.delete(key, self.writer.pace.until()).await;
-            let deleted = deleted.map_err(|why| stuck(key, &why))?;
+            let deleted = self.delete(key, None).await.map_err(|why| stuck(key, &why))?;
             if let Deleted::Left(why) = deleted {
                 undone.residue.push(why);
             }
@@ -219,9 +218,11 @@ impl Rollback<'_> {
         is_later.then_some(mark)
     }
 
-    /// Deletes an object that the run created, and waits until then for it to be gone.
-    async fn delete(&self, key: &ObjectKey, until: Instant) -> Result<Deleted, Unwritten> {
+    /// Deletes an object that the run created, and waits until then for it to be gone; or for as long
+    /// as there is time, and then says what holds it.
+    async fn delete(&self, key: &ObjectKey, until: Option<Instant>) -> Result<Deleted, Unwritten> {
         loop {
+            let is_over = until.is_some_and(|until| Instant::now() >= until);
             // A kind that went with its definition has no objects.
             let Some((place, live)) = self.writer.look(key).await? else {
                 return Ok(Deleted::Gone);
@@ -237,7 +238,7 @@ impl Rollback<'_> {
                     )));
                 }
                 Created::NotOurs(why) => return Ok(Deleted::Left(format!("{key}: {why}"))),
-                Created::Leaving(_) if Instant::now() >= until => return Ok(Deleted::Leaving),
+                Created::Leaving(_) if is_over => return Ok(Deleted::Leaving),
                 Created::Leaving(finalizers) => match self.writer.pace.pause(LOOK_AGAIN).await {
                     Err(Ended::TimedOut(_)) if !finalizers.is_empty() => {
                         return Ok(Deleted::Left(format!(

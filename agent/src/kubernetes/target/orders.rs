@@ -308,10 +308,10 @@ impl Inner {
         }
         let record = self.take_record_over(writer, way).await?;
         for before in record.objects.iter().filter(|before| before.step <= step) {
-            if let Claimed::Moved(pre_image) = claim(writer, before, way).await? {
+            if let Claimed::Moved(pre_image) = claim(writer, before, step, way).await? {
                 self.moved(writer.mark.epoch, &before.key, pre_image.clone()).await?;
                 let before = Before { before: Some(pre_image), ..before.clone() };
-                claim(writer, &before, way).await?;
+                claim(writer, &before, step, way).await?;
             }
         }
         self.known.lock().await.claimed = wanted;
