@@ -4,7 +4,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Output,
     time::Duration,
 };
 
@@ -12,7 +11,8 @@ use anyhow::{Context, Result, ensure};
 use lockstep_shared::record::Record;
 use lockstep_tests::{
     cluster::Cluster,
-    world::{Process, SOON, World, key, until},
+    stage::{FILE, PIPELINE, Stage},
+    world::{Process, SOON, key, until},
 };
 use serde_json::{Value, json};
 
@@ -35,10 +35,10 @@ spec: { selector: { app: backend }, ports: [{ port: 80 }] }
 "#;
 
 /// Deploys, and fails after that while the file `fail` is there.
-const PIPELINE: &str = r#"
+const DEPLOYS: &str = r#"
 apiVersion: lockstep.dev/v1alpha1
 kind: Pipeline
-metadata: { name: house }
+metadata: { name: shop }
 spec:
   params: { namespace: { default: NAMESPACE } }
   workflows:
@@ -64,49 +64,32 @@ spec:
 /// What a fake container prints.
 const PRINTED: &str = "this container is a fake and has written this line";
 
-/// All that an agent of these manifests needs, but for the logs of pods.
-const WITHOUT_LOGS: &str = r#"
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: { name: no-logs }
-rules:
-  - apiGroups: ["", apps, autoscaling, coordination.k8s.io]
-    resources: [configmaps, secrets, deployments, replicasets, pods, events, leases, horizontalpodautoscalers]
-    verbs: ["*"]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: { name: no-logs }
-roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: no-logs }
-subjects: [{ kind: ServiceAccount, name: no-logs, namespace: NAMESPACE }]
-"#;
-
 /// How long a cluster may take until a new policy is in force.
 const IN_FORCE: Duration = Duration::from_secs(60);
 
-/// A namespace, a folder with the pipeline, and an agent.
+/// A namespace, and a pipeline for it.
 struct House {
-    cluster: &'static Cluster,
-    world: World,
+    stage: Stage,
     namespace: String,
-    folder: PathBuf,
-    _coordinator: Process,
 }
 
 impl House {
     async fn open() -> Result<Self> {
-        let (cluster, world) = (Cluster::shared().await?, World::new().await?);
+        let cluster = Cluster::shared().await?;
+        let stage = Stage::new(cluster).await?;
         let namespace = cluster.namespace("house").await?;
-        let folder = world.folder().join("site");
-        fs::create_dir_all(&folder)?;
-        let _coordinator = world.ready_coordinator("coordinator").await?;
-        let house = Self { cluster, world, namespace, folder, _coordinator };
-        house.write("pipeline.yaml", &PIPELINE.replace("NAMESPACE", &house.namespace))?;
+        let house = Self { stage, namespace };
+        house.write(FILE, &DEPLOYS.replace("NAMESPACE", &house.namespace))?;
+        house.bring("1", false)?;
         Ok(house)
     }
 
+    fn cluster(&self) -> &'static Cluster {
+        self.stage.cluster
+    }
+
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        Ok(fs::write(self.folder.join(name), text)?)
+        self.stage.write(name, text)
     }
 
     /// Writes the manifests of a version, and whether its run is to fail after they are deployed.
@@ -114,26 +97,34 @@ impl House {
         self.write("backend.yaml", &MANIFESTS.replace("TAG", tag))?;
         match fails {
             true => self.write("fail", ""),
-            false => Ok(fs::remove_file(self.folder.join("fail")).or_else(is_absent)?),
+            false => Ok(fs::remove_file(self.stage.folder().join("fail")).or_else(is_absent)?),
         }
     }
 
     /// Adds to what the pipeline says of its target.
     fn target(&self, more: &str) -> Result<()> {
-        let pipeline = PIPELINE.replace("NAMESPACE", &self.namespace);
+        let pipeline = DEPLOYS.replace("NAMESPACE", &self.namespace);
         let namespace = "namespace: \"${{ params.namespace }}\"";
-        self.write("pipeline.yaml", &pipeline.replace(namespace, &format!("{namespace}, {more}")))
+        self.write(FILE, &pipeline.replace(namespace, &format!("{namespace}, {more}")))
     }
 
-    /// A kubeconfig whose context `eu` is the cluster, with undo records in a namespace of their own,
-    /// and whose current context leads nowhere; and that namespace.
-    async fn contexts(&self) -> Result<(PathBuf, String)> {
-        let home = self.cluster.namespace("home").await?;
+    /// The kubeconfigs of the agent and of an administrator whose context `eu` is the cluster, with
+    /// undo records in a namespace of their own, and whose current context leads nowhere.
+    async fn contexts(&self) -> Result<Contexts> {
+        let home = self.cluster().namespace("home").await?;
+        let account = self.stage.account("backend", &home).await?;
+        let agent = self.leading_nowhere("agent", fs::read(account)?, &home)?;
         let view = ["config", "view", "--raw", "--flatten", "--minify", "-o", "json"];
-        let mut config: Value = serde_json::from_str(&self.cluster.kubectl(&view).await?)?;
+        let admin = self.cluster().kubectl(&view).await?.into_bytes();
+        let admin = self.leading_nowhere("admin", admin, &home)?;
+        Ok(Contexts { agent, admin, home })
+    }
+
+    fn leading_nowhere(&self, whose: &str, config: Vec<u8>, home: &str) -> Result<PathBuf> {
+        let mut config: Value = serde_json::from_slice(&config)?;
         let eu = &mut config["contexts"][0];
         eu["name"] = "eu".into();
-        eu["context"]["namespace"] = home.as_str().into();
+        eu["context"]["namespace"] = home.into();
         let user = eu["context"]["user"].clone();
         let nowhere = json!({ "name": "nowhere", "cluster": { "server": "https://127.0.0.1:1" } });
         let clusters = config["clusters"].as_array_mut().context("clusters")?;
@@ -142,38 +133,50 @@ impl House {
             json!({ "name": "nowhere", "context": { "cluster": "nowhere", "user": user } });
         config["contexts"].as_array_mut().context("contexts")?.push(context);
         config["current-context"] = "nowhere".into();
-        let path = self.world.folder().join("kubeconfig");
+        let path = self.stage.world.folder().join(format!("{whose}.kubeconfig"));
         fs::write(&path, config.to_string())?;
-        Ok((path, home))
+        Ok(path)
     }
 
     /// Starts the workflow's agent, which keeps its records beside the objects.
-    async fn agent(&self, called: &str) -> Result<Process> {
-        let kubeconfig = self.cluster.kubeconfig();
-        self.agent_with(called, kubeconfig, &["--kube-namespace", &self.namespace]).await
+    async fn agent(&self, flags: &[&str]) -> Result<Process> {
+        let account = self.stage.account("backend", &self.namespace).await?;
+        let flags = [flags, &["--kube-namespace", &self.namespace]].concat();
+        self.agent_with("agent", &account, &flags).await
     }
 
+    /// Starts the workflow's agent, which keeps its records where its context says.
     async fn agent_with(&self, called: &str, kubeconfig: &Path, flags: &[&str]) -> Result<Process> {
-        let state = self.world.folder().join("state");
+        let state = self.stage.world.folder().join("state");
         let state = state.to_str().context("a path of text")?;
         let kubeconfig = kubeconfig.to_str().context("a path of text")?;
-        let mut arguments = vec!["serve", "--pipeline", "house", "--workflow", "backend"];
+        let mut arguments = vec!["serve", "--pipeline", PIPELINE, "--workflow", "backend"];
         arguments.extend(["--state-dir", state, "--allow-commands", "--kubeconfig", kubeconfig]);
         arguments.extend(flags);
-        let agent = self.world.start(called, "lockstep-agent", &arguments, &self.folder)?;
+        let folder = self.stage.folder();
+        let agent = self.stage.world.start(called, "lockstep-agent", &arguments, folder)?;
         agent.prints("ready", SOON).await?;
         Ok(agent)
     }
 
-    /// Runs a verb of `lockstep` that has to end with this code; what it said.
-    async fn lockstep(&self, arguments: &[&str], code: i32) -> Result<String> {
-        let output = self.world.lockstep_in(&self.folder, arguments).await?;
-        let text = said(&output);
-        ensure!(output.status.code() == Some(code), "{arguments:?}: {:?}\n{text}", output.status);
-        Ok(text)
+    /// Has the pipeline run as a run of this id, which has to end with this code; what it said.
+    async fn run(&self, run: &str, code: i32) -> Result<String> {
+        self.stage.run_as(run).await?.expect(code)
     }
 
-    /// The same, with a kubeconfig.
+    /// Runs a verb of `lockstep` that has to end with this code; what it said.
+    async fn lockstep(&self, arguments: &[&str], code: i32) -> Result<String> {
+        let played = self.stage.lockstep(arguments).await?;
+        played.expect(code).with_context(|| format!("{arguments:?}"))
+    }
+
+    /// Runs the pipeline as `lockstep dev` does, with a kubeconfig, once that may.
+    async fn dev(&self, kubeconfig: &Path, more: &[&str], code: i32) -> Result<String> {
+        self.stage.grant(more).await?;
+        self.with(kubeconfig, &[&["dev", FILE], more].concat(), code).await
+    }
+
+    /// Runs a verb with a kubeconfig.
     async fn with(&self, kubeconfig: &Path, arguments: &[&str], code: i32) -> Result<String> {
         let kubeconfig = kubeconfig.to_str().context("a path of text")?;
         self.lockstep(&[arguments, &["--kubeconfig", kubeconfig]].concat(), code).await
@@ -186,7 +189,7 @@ impl House {
     }
 
     async fn list(&self, kind: &str, namespace: &str) -> Result<Vec<Value>> {
-        let all = self.cluster.get(&[kind, "-n", namespace]).await?;
+        let all = self.cluster().get(&[kind, "-n", namespace]).await?;
         Ok(all["items"].as_array().cloned().unwrap_or_default())
     }
 
@@ -242,16 +245,16 @@ impl House {
             })
             .to_string()
         };
-        self.cluster.apply(&self.namespace, &probe("2")).await?;
-        let made = Policy { cluster: self.cluster, name };
+        self.cluster().apply(&self.namespace, &probe("2")).await?;
+        let made = Policy { cluster: self.cluster(), name };
         for object in [policy, binding] {
-            self.cluster.apply(&self.namespace, &object.to_string()).await?;
+            self.cluster().apply(&self.namespace, &object.to_string()).await?;
         }
         let (probe, namespace) = (&probe("1"), &self.namespace);
         until("the policy is in force", IN_FORCE, || async move {
             let arguments = ["apply", "-n", namespace, "--dry-run=server", "-f", "-"];
-            let admin = self.cluster.kubeconfig();
-            match self.cluster.kubectl_as(admin, &arguments, probe).await {
+            let admin = self.cluster().kubeconfig();
+            match self.cluster().kubectl_as(admin, &arguments, probe).await {
                 Err(error) if error.to_string().contains("nobody goes back") => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -259,6 +262,13 @@ impl House {
         .await?;
         Ok(made)
     }
+}
+
+/// Kubeconfigs with contexts, and the namespace of the context `eu`.
+struct Contexts {
+    agent: PathBuf,
+    admin: PathBuf,
+    home: String,
 }
 
 /// A policy of the whole cluster, which has to be taken away.
@@ -278,15 +288,11 @@ fn is_absent(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stderr.clone(), output.stdout.clone()].concat()).into_owned()
-}
-
 /// A house whose last run, `r2`, brought version 2 and cannot be taken back to version 1 while the
 /// policy is there; the next run is refused and says what to do.
 async fn stuck() -> Result<(House, Process, Policy)> {
     let house = House::open().await?;
-    let agent = house.agent("agent").await?;
+    let agent = house.agent(&[]).await?;
     let policy = house.get_stuck().await?;
     Ok((house, agent, policy))
 }
@@ -306,15 +312,15 @@ impl House {
     async fn get_stuck(&self) -> Result<Policy> {
         let house = self;
         house.bring("1", false)?;
-        house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 0).await?;
+        house.run("r1", 0).await?;
         let policy = house.refuse_the_way_back().await?;
         house.bring("2", true)?;
-        let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 5).await?;
+        let text = house.run("r2", 5).await?;
         ensure!(text.contains("nobody goes back to version 1 here"), "the server's words: {text}");
-        ensure!(text.contains("lockstep rollback resume house/r2"), "what to do: {text}");
+        ensure!(text.contains("lockstep rollback resume shop/r2"), "what to do: {text}");
         assert_eq!(house.version().await?, "2");
         house.bring("3", false)?;
-        let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r3"], 4).await?;
+        let text = house.run("r3", 4).await?;
         ensure!(text.contains("lockstep rollback resume r2"), "the next run is refused: {text}");
         assert_eq!(house.version().await?, "2", "the refused run has written nothing");
         Ok(policy)
@@ -337,7 +343,7 @@ async fn parity_21_a_stuck_rollback_is_resumed_once_the_server_lets_it_through()
     let backend = &status["workflows"][0];
     assert_eq!(backend["settled"]["how"], "rolled-back", "{backend}");
     assert_eq!(backend["left"], Value::Null, "verified: {backend}");
-    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r4"], 0).await?;
+    house.run("r4", 0).await?;
     assert_eq!(house.version().await?, "3");
     Ok(())
 }
@@ -349,7 +355,7 @@ async fn parity_21_what_a_stuck_rollback_left_in_a_cluster_can_be_kept() -> Resu
     house.lockstep(&accept, 0).await?;
     assert_eq!(house.version().await?, "2", "it was to be kept");
     assert!(house.object("configmaps", "of-2").await?.is_some(), "all of it");
-    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r4"], 0).await?;
+    house.run("r4", 0).await?;
     assert_eq!(house.version().await?, "3");
     policy.withdraw().await
 }
@@ -357,11 +363,11 @@ async fn parity_21_what_a_stuck_rollback_left_in_a_cluster_can_be_kept() -> Resu
 #[tokio::test]
 async fn what_is_owed_in_another_context_is_found_by_the_next_agent() -> Result<()> {
     let house = House::open().await?;
-    let (kubeconfig, home) = house.contexts().await?;
+    let Contexts { agent: kubeconfig, home, .. } = house.contexts().await?;
     house.target("context: eu")?;
     let mut agent = house.agent_with("agent", &kubeconfig, &[]).await?;
     let policy = house.get_stuck().await?;
-    assert!(house.kept(&home).await?.contains(&"lockstep.house.backend.r2".to_owned()));
+    assert!(house.kept(&home).await?.contains(&"lockstep.shop.backend.r2".to_owned()));
     agent.kill()?;
     let _again = house.agent_with("again", &kubeconfig, &[]).await?;
     policy.withdraw().await?;
@@ -373,27 +379,27 @@ async fn what_is_owed_in_another_context_is_found_by_the_next_agent() -> Result<
 #[tokio::test]
 async fn dev_takes_a_clusters_name_for_a_context_and_finds_there_what_it_left() -> Result<()> {
     let house = House::open().await?;
-    let (kubeconfig, home) = house.contexts().await?;
+    let Contexts { agent: kubeconfig, admin, home } = house.contexts().await?;
     house.target("cluster: eu")?;
     house.bring("1", false)?;
-    house.with(&kubeconfig, &["dev", "pipeline.yaml"], 0).await?;
+    house.dev(&kubeconfig, &[], 0).await?;
     let policy = house.refuse_the_way_back().await?;
     house.bring("2", true)?;
-    house.with(&kubeconfig, &["dev", "pipeline.yaml", "--run-id", "r2"], 5).await?;
+    house.dev(&kubeconfig, &["--run-id", "r2"], 5).await?;
     house.bring("3", false)?;
-    let text = house.with(&kubeconfig, &["dev", "pipeline.yaml"], 5).await?;
+    let text = house.dev(&kubeconfig, &[], 5).await?;
     ensure!(text.contains("backend (run r2)") && text.contains("--settle resume"), "{text}");
-    let text = house.with(&kubeconfig, &["destroy", "pipeline.yaml", "--yes"], 8).await?;
+    let text = house.with(&admin, &["destroy", FILE, "--yes"], 8).await?;
     ensure!(text.contains("run r2 of backend is not settled") && text.contains(&home), "{text}");
     assert_eq!(house.version().await?, "2", "nothing was destroyed");
     policy.withdraw().await?;
     until("what is left is settled", IN_FORCE, || async {
-        let settle = ["dev", "pipeline.yaml", "--settle", "resume"];
-        house.with(&kubeconfig, &settle, 0).await.map_err(|error| format!("{error:#}"))
+        let settle = ["--settle", "resume"];
+        house.dev(&kubeconfig, &settle, 0).await.map_err(|error| format!("{error:#}"))
     })
     .await?;
     assert_eq!(house.version().await?, "3");
-    let text = house.with(&kubeconfig, &["destroy", "pipeline.yaml", "--yes"], 0).await?;
+    let text = house.with(&admin, &["destroy", FILE, "--yes"], 0).await?;
     ensure!(text.contains("deleted Service") && !text.contains("Endpoint"), "{text}");
     assert_eq!(house.object("configmaps", "settings").await?, None);
     assert_eq!(house.kept(&home).await?, Vec::<String>::new(), "nothing is kept");
@@ -403,22 +409,21 @@ async fn dev_takes_a_clusters_name_for_a_context_and_finds_there_what_it_left() 
 #[tokio::test]
 async fn what_is_destroyed_in_one_namespace_is_still_known_in_another() -> Result<()> {
     let house = House::open().await?;
-    let (kubeconfig, home) = house.contexts().await?;
+    let Contexts { agent: kubeconfig, admin, home } = house.contexts().await?;
     house.target("context: eu")?;
-    let other = house.cluster.namespace("other").await?;
+    let other = house.cluster().namespace("other").await?;
     let there = format!("namespace={other}");
     house.bring("1", false)?;
-    house.with(&kubeconfig, &["dev", "pipeline.yaml", "--run-id", "here"], 0).await?;
-    let dev = ["dev", "pipeline.yaml", "--param", &there];
-    house.with(&kubeconfig, &[&dev[..], &["--run-id", "there"]].concat(), 0).await?;
-    house.with(&kubeconfig, &["destroy", "pipeline.yaml", "--yes"], 0).await?;
+    house.dev(&kubeconfig, &["--run-id", "here"], 0).await?;
+    house.dev(&kubeconfig, &["--param", &there, "--run-id", "there"], 0).await?;
+    house.with(&admin, &["destroy", FILE, "--yes"], 0).await?;
     assert_eq!(house.object("configmaps", "of-1").await?, None);
     let kept = house.kept(&home).await?;
     ensure!(kept.iter().all(|name| !name.contains("here") || name.contains("there")), "{kept:?}");
-    ensure!(kept.contains(&"lockstep.house.backend".to_owned()), "the other's inventory: {kept:?}");
-    ensure!(kept.contains(&"lockstep.house.backend.there".to_owned()), "its record: {kept:?}");
+    ensure!(kept.contains(&"lockstep.shop.backend".to_owned()), "the other's inventory: {kept:?}");
+    ensure!(kept.contains(&"lockstep.shop.backend.there".to_owned()), "its record: {kept:?}");
     house.bring("2", false)?;
-    house.with(&kubeconfig, &dev, 0).await?;
+    house.dev(&kubeconfig, &["--param", &there], 0).await?;
     let left = house.list("configmaps", &other).await?;
     let names: Vec<&str> = left.iter().filter_map(|it| it["metadata"]["name"].as_str()).collect();
     ensure!(names.contains(&"of-2") && !names.contains(&"of-1"), "it is pruned there: {names:?}");
@@ -428,18 +433,16 @@ async fn what_is_destroyed_in_one_namespace_is_still_known_in_another() -> Resul
 #[tokio::test]
 async fn as_many_undo_records_of_settled_runs_are_kept_as_was_said() -> Result<()> {
     let house = House::open().await?;
-    let kubeconfig = house.cluster.kubeconfig();
-    let flags = ["--undo-history", "2", "--kube-namespace", &house.namespace];
-    let _agent = house.agent_with("agent", kubeconfig, &flags).await?;
+    let _agent = house.agent(&["--undo-history", "2"]).await?;
     for (run, tag) in [("r1", "1"), ("r2", "2"), ("r3", "3"), ("r4", "4")] {
         house.bring(tag, false)?;
-        house.lockstep(&["run", "pipeline.yaml", "--run-id", run], 0).await?;
+        house.run(run, 0).await?;
     }
     // An agent settles its record after it has read that the run is closed.
     until("only the latest are kept", SOON, || async {
         let kept = house.kept(&house.namespace).await.map_err(|error| error.to_string())?;
         let of = |run: &str| {
-            kept.iter().any(|name| name.starts_with(&format!("lockstep.house.backend.{run}")))
+            kept.iter().any(|name| name.starts_with(&format!("lockstep.shop.backend.{run}")))
         };
         let found = ["r1", "r2", "r3", "r4"].map(of);
         if found == [false, false, true, true] { Ok(()) } else { Err(format!("{kept:?}")) }
@@ -447,13 +450,12 @@ async fn as_many_undo_records_of_settled_runs_are_kept_as_was_said() -> Result<(
     .await
 }
 
-/// What is in the log of a run that brought pods which crash, for this agent and these flags.
-async fn evidence(house: &House, kubeconfig: &Path, flags: &[&str]) -> Result<String> {
-    let flags = [flags, &["--kube-namespace", &house.namespace]].concat();
-    let _agent = house.agent_with("agent", kubeconfig, &flags).await?;
-    house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
-    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 0).await?;
-    let records = house.world.records(&house.world.bus().await?, &key("house", "r1")?).await?;
+/// What is in the log of a run that brought pods which crash, for an agent with these flags.
+async fn evidence(house: &House, flags: &[&str]) -> Result<String> {
+    let _agent = house.agent(flags).await?;
+    house.run("r1", 0).await?;
+    let records =
+        house.stage.world.records(&house.stage.world.bus().await?, &key(PIPELINE, "r1")?).await?;
     let ran = records.iter().find_map(|record| match record {
         Record::StepFinished { images, .. } => images.get("house/web:1"),
         _ => None,
@@ -461,7 +463,7 @@ async fn evidence(house: &House, kubeconfig: &Path, flags: &[&str]) -> Result<St
     let digests = ran.context("the image that runs is in the log")?;
     ensure!(digests.iter().all(|digest| digest.starts_with("sha256:")), "{digests:?}");
     house.write("backend.yaml", &PODS.replace("TAG", "2-crashloop"))?;
-    house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 4).await?;
+    house.run("r2", 4).await?;
     let web = house.object("deployments", "web").await?.context("web")?;
     assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], "house/web:1");
     let text = house.lockstep(&["logs", "r2"], 0).await?;
@@ -472,11 +474,13 @@ async fn evidence(house: &House, kubeconfig: &Path, flags: &[&str]) -> Result<St
 #[tokio::test]
 async fn the_logs_of_pods_that_failed_are_told_only_if_that_was_said() -> Result<()> {
     let house = House::open().await?;
-    let text = evidence(&house, house.cluster.kubeconfig(), &[]).await?;
+    house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
+    let text = evidence(&house, &[]).await?;
     ensure!(!text.contains(PRINTED), "a log has left the cluster unasked: {text}");
     let house = House::open().await?;
     let flags = ["--evidence", "logs"];
-    let text = evidence(&house, house.cluster.kubeconfig(), &flags).await?;
+    house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
+    let text = evidence(&house, &flags).await?;
     ensure!(text.contains("container app, before it ended:"), "whose log: {text}");
     ensure!(text.contains(PRINTED), "and what it says: {text}");
     Ok(())
@@ -485,10 +489,17 @@ async fn the_logs_of_pods_that_failed_are_told_only_if_that_was_said() -> Result
 #[tokio::test]
 async fn logs_that_may_not_be_read_hinder_no_rollback() -> Result<()> {
     let house = House::open().await?;
-    let account = house.cluster.service_account(&house.namespace, "no-logs").await?;
-    let role = WITHOUT_LOGS.replace("NAMESPACE", &house.namespace);
-    house.cluster.apply(&house.namespace, &role).await?;
-    let text = evidence(&house, &account, &["--evidence", "logs"]).await?;
+    house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
+    house.stage.account("backend", &house.namespace).await?;
+    // All that the agent needs, but for the logs of pods.
+    let name = ["role", "lockstep-backend", "-n", &house.namespace];
+    let mut role = house.cluster().get(&name).await?;
+    let rules = role["rules"].as_array_mut().context("rules")?;
+    let count = rules.len();
+    rules.retain(|rule| rule["resources"] != json!(["pods/log"]));
+    ensure!(rules.len() + 1 == count, "one rule is about logs: {role}");
+    house.cluster().apply(&house.namespace, &role.to_string()).await?;
+    let text = evidence(&house, &["--evidence", "logs"]).await?;
     ensure!(text.contains("no log of pod web-") && !text.contains(PRINTED), "{text}");
     Ok(())
 }
@@ -497,7 +508,7 @@ async fn logs_that_may_not_be_read_hinder_no_rollback() -> Result<()> {
 async fn a_variable_that_is_there_twice_is_given_back_twice_and_refused_in_a_manifest() -> Result<()>
 {
     let house = House::open().await?;
-    let _agent = house.agent("agent").await?;
+    let _agent = house.agent(&[]).await?;
     let with = |image: &str, env: Value| {
         let pods = PODS.replace("TAG", image);
         pods.replace("name: app,", &format!("name: app, env: {env},"))
@@ -505,16 +516,16 @@ async fn a_variable_that_is_there_twice_is_given_back_twice_and_refused_in_a_man
     let twice = json!([
         { "name": "A", "value": "1" }, { "name": "B", "value": "b" }, { "name": "A", "value": "2" },
     ]);
-    let cluster = house.cluster;
+    let cluster = house.cluster();
     cluster.apply(&house.namespace, &with("1", twice.clone())).await?;
     let before = house.object("deployments", "web").await?.context("web")?;
     house.write("backend.yaml", &with("2", twice.clone()))?;
-    let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r1"], 4).await?;
+    let text = house.run("r1", 4).await?;
     let said = r#"containers[name="app"].env[name="A"] is there twice; remove one"#;
     ensure!(text.contains(said), "what to do: {text}");
     house.write("backend.yaml", &with("2", json!([{ "name": "B", "value": "c" }])))?;
     house.write("fail", "")?;
-    let text = house.lockstep(&["run", "pipeline.yaml", "--run-id", "r2"], 4).await?;
+    let text = house.run("r2", 4).await?;
     ensure!(!text.contains("left:"), "nothing is left: {text}");
     let after = house.object("deployments", "web").await?.context("web")?;
     assert_eq!(after["spec"], before["spec"]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use lockstep_tests::{
     cluster::Cluster,
-    stage::{FILE, Objects, Played, Seat, Stage},
+    stage::{FILE, Objects, Played, Stage},
     world::{Process, SOON},
 };
 use serde_json::Value;
@@ -102,6 +102,7 @@ impl Shop {
             PIPELINE.replace("BACKEND", &namespaces[0]).replace("FRONTEND", &namespaces[1]);
         stage.write(FILE, &pipeline)?;
         let shop = Self { stage, namespaces };
+        shop.write("2", "2")?;
         shop.steady("1", "1").await?;
         Ok(shop)
     }
@@ -209,32 +210,19 @@ async fn parity_15_an_agent_that_was_killed_while_it_waited_gives_back_what_was_
 #[tokio::test]
 async fn dev_deploys_with_nothing_else_running_and_destroy_takes_it_away() -> Result<()> {
     let shop = Shop::without_agents().await?;
-    let admin = shop.stage.cluster.kubeconfig();
-    shop.write("2", "2")?;
-    shop.verb(&["dev", FILE], admin).await?.expect(0)?;
+    let home = &shop.namespaces[0];
+    let account = &shop.stage.account_of(&["backend", "frontend"], home).await?;
+    let verb = async |arguments: &[&str]| {
+        shop.verb(&[arguments, &["--kube-namespace", home]].concat(), account).await
+    };
+    verb(&["dev", FILE]).await?.expect(0)?;
     shop.steady("2", "2").await?;
-    shop.verb(&["destroy", FILE], admin).await?.expect(2)?;
-    shop.verb(&["destroy", FILE, "--yes"], admin).await?.expect(0)?;
+    verb(&["destroy", FILE]).await?.expect(2)?;
+    verb(&["destroy", FILE, "--yes"]).await?.expect(0)?;
     for namespace in &shop.namespaces {
         let object = ["deployments", "-n", namespace];
         let none = |seen: &Value| seen["items"].as_array()?.is_empty().then_some(());
         shop.stage.cluster.sees("nothing is left", &object, none).await?;
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn agents_need_no_more_than_the_role_that_the_doctor_shows() -> Result<()> {
-    let shop = Shop::without_agents().await?;
-    shop.write("2", "2")?;
-    let mut running = Vec::new();
-    for (namespace, name) in shop.namespaces.iter().zip(["backend", "frontend"]) {
-        let account = shop.stage.account(name, namespace).await?;
-        let (workflow, called) = (name, name);
-        let seat = Seat { workflow, namespace, kubeconfig: &account, called, more: &[] };
-        running.push(shop.stage.seat(&seat).await?);
-    }
-    let output = shop.run("2", "2").await?;
-    output.expect(0).with_context(|| running.iter().map(Process::tail).collect::<String>())?;
     Ok(())
 }

@@ -100,6 +100,9 @@ impl Authority {
     }
 }
 
+/// The only context of a kubeconfig that a test writes.
+pub const CONTEXT: &str = "test";
+
 /// Writes a kubeconfig with one context. JSON, which every reader of YAML reads.
 pub(crate) fn write_kubeconfig(
     path: &Path,
@@ -110,13 +113,13 @@ pub(crate) fn write_kubeconfig(
     let config = serde_json::json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": "test",
+        "current-context": CONTEXT,
         "clusters": [{
             "name": "test",
             "cluster": { "server": server, "certificate-authority-data": authority_base64 },
         }],
         "users": [{ "name": "test", "user": credentials }],
-        "contexts": [{ "name": "test", "context": { "cluster": "test", "user": "test" } }],
+        "contexts": [{ "name": CONTEXT, "context": { "cluster": "test", "user": "test" } }],
     });
     std::fs::write(path, serde_json::to_vec_pretty(&config)?)?;
     Ok(())

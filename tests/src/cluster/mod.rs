@@ -28,12 +28,14 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::sync::OnceCell;
 
-use self::{children::Children, control_plane::ControlPlane};
 pub use self::{
+    authority::CONTEXT,
     control_plane::{API_SERVER, CONTROLLERS, ETCD, SCHEDULER},
     programs::find as tool,
     stages::{AFTER, BEHAVE},
+    users::OF_ACCOUNT,
 };
+use self::{children::Children, control_plane::ControlPlane};
 
 /// The label, and the taint, of what belongs to one test's cluster.
 const LABEL: &str = "test.lockstep.dev/cluster";

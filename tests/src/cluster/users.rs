@@ -6,6 +6,9 @@ use anyhow::{Context, Result};
 
 use super::{Cluster, authority::write_kubeconfig};
 
+/// The label of accounts and of what they may do: no part of what a test deploys.
+pub const OF_ACCOUNT: &str = "test.lockstep.dev/account";
+
 impl Cluster {
     /// A kubeconfig with the token of a service account, which is made if it is not there. It may
     /// do what Roles and RoleBindings that the test applies say, and nothing else.
@@ -14,7 +17,7 @@ impl Cluster {
     /// If the account or its token cannot be made.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let account = serde_json::json!({
-            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name },
+            "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "labels": { OF_ACCOUNT: name } },
         });
         self.apply(namespace, &account.to_string()).await?;
         let token = self.kubectl(&["create", "token", name, "-n", namespace]).await?;

@@ -36,6 +36,8 @@ use crate::{
 /// A running proxy; gone when dropped, with what it holds.
 pub struct Proxy {
     folder: TempDir,
+    server: String,
+    known_by: String,
     book: Arc<Book>,
     relay: Arc<Relay>,
     wanted: watch::Sender<bool>,
@@ -60,22 +62,28 @@ impl Proxy {
         let (port, listener) = listen().await?;
         let known_by = STANDARD.encode(std::fs::read(authority.file("ca.crt"))?);
         let server = format!("https://127.0.0.1:{port}");
-        let user = config.pointer("/users/0/user").context("the kubeconfig has no user")?;
-        write_kubeconfig(&kubeconfig(folder.path()), &server, &known_by, user)?;
 
         let (wanted, is_wanted) = watch::channel(true);
         let (is_standing, stands) = watch::channel(false);
         let door = Door::new(port, &shown, relay.clone())?;
         let mut _door = JoinSet::new();
         _door.spawn(door.keep(listener, is_wanted, is_standing));
-        let proxy = Self { folder, book, relay, wanted, stands, _door };
+        let proxy = Self { folder, server, known_by, book, relay, wanted, stands, _door };
         proxy.stands(true).await?;
         Ok(proxy)
     }
 
-    /// What an agent needs to come this way, as an administrator.
-    pub fn kubeconfig(&self) -> PathBuf {
-        kubeconfig(self.folder.path())
+    /// What an agent needs to come this way with the token of an account's kubeconfig.
+    ///
+    /// # Errors
+    /// If there is no token in it.
+    pub fn kubeconfig(&self, account: &Path) -> Result<PathBuf> {
+        let config: Value = serde_json::from_slice(&std::fs::read(account)?)?;
+        let user = config.pointer("/users/0/user").filter(|user| user["token"].is_string());
+        let path = self.folder.path().join("kubeconfig");
+        let user = user.with_context(|| format!("no token in {}", account.display()))?;
+        write_kubeconfig(&path, &self.server, &self.known_by, user)?;
+        Ok(path)
     }
 
     /// Every write that has come, in that order.
@@ -140,8 +148,4 @@ async fn listen() -> Result<(u16, TcpListener)> {
         }
     }
     bail!("no port for a proxy after {TRIES} tries")
-}
-
-fn kubeconfig(folder: &Path) -> PathBuf {
-    folder.join("kubeconfig")
 }

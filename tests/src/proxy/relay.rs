@@ -12,7 +12,7 @@ use hyper::{
     header::{CONNECTION, HOST, TRANSFER_ENCODING},
     http::request::Parts,
 };
-use reqwest::{Body, Certificate, Client, Identity};
+use reqwest::{Body, Certificate, Client};
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -31,24 +31,16 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// One to a server, with the credentials of a kubeconfig; a token is the sender's to show.
+    /// One to the server of a kubeconfig. It shows no credentials of its own: the token is the
+    /// sender's.
     pub(super) fn new(config: &Value, server: &str, book: Arc<Book>) -> Result<Self> {
-        let decoded = |pointer: &str| {
-            let text = config.pointer(pointer).and_then(Value::as_str);
-            text.map(|text| STANDARD.decode(text)).transpose()
-        };
-        let authority = decoded("/clusters/0/cluster/certificate-authority-data")?;
+        let authority = config.pointer("/clusters/0/cluster/certificate-authority-data");
+        let authority = authority.and_then(Value::as_str);
         let authority = authority.context("the kubeconfig has no certificate-authority-data")?;
-        let mut client = Client::builder()
-            .tls_certs_only([Certificate::from_pem(&authority)?])
+        let client = Client::builder()
+            .tls_certs_only([Certificate::from_pem(&STANDARD.decode(authority)?)?])
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy();
-        let certificate = decoded("/users/0/user/client-certificate-data")?;
-        let key = decoded("/users/0/user/client-key-data")?;
-        if let (Some(certificate), Some(key)) = (certificate, key) {
-            let identity = [certificate, b"\n".to_vec(), key].concat();
-            client = client.identity(Identity::from_pem(&identity)?);
-        }
         let server = server.trim_end_matches('/').to_owned();
         Ok(Self { client: client.build()?, server, book, writing: Mutex::default() })
     }

@@ -1,6 +1,7 @@
 //! A pipeline on a real control plane: coordinator, agents and `lockstep` as real programs, the
 //! workflows in namespaces of the test's own, and every object before and after.
 
+mod account;
 mod gate;
 mod objects;
 
@@ -10,8 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::Mutex;
 
+use self::account::Account;
 pub use self::{
     gate::TESTER,
     objects::{Objects, comparable},
@@ -27,9 +30,6 @@ pub const PIPELINE: &str = "shop";
 /// The file that [`Stage::run`] runs.
 pub const FILE: &str = "pipeline.yaml";
 
-/// The account of [`Stage::account`].
-const ACCOUNT: &str = "lockstep";
-
 /// A folder with a pipeline, a coordinator, and what agents need.
 pub struct Stage {
     /// Where the workflows deploy to.
@@ -39,6 +39,8 @@ pub struct Stage {
     /// The only coordinator.
     pub coordinator: Process,
     folder: PathBuf,
+    /// Those of the agents in this cluster.
+    accounts: Mutex<Vec<Account>>,
 }
 
 /// What a command said and how it ended.
@@ -90,7 +92,7 @@ impl Stage {
         let folder = world.folder().join("site");
         fs::create_dir_all(&folder)?;
         let coordinator = world.ready_coordinator("coordinator").await?;
-        Ok(Self { cluster, world, coordinator, folder })
+        Ok(Self { cluster, world, coordinator, folder, accounts: Mutex::default() })
     }
 
     /// Where the pipeline and its manifests are.
@@ -106,66 +108,13 @@ impl Stage {
         fs::write(self.folder.join(file), text).with_context(|| file.to_owned())
     }
 
-    /// A kubeconfig of an account in a namespace that may do what `lockstep doctor --kube` says of a
-    /// workflow, for the pipeline and the manifests as they are written now, and nothing else.
-    ///
-    /// # Errors
-    /// If the doctor shows no Role, or it cannot be given.
-    pub async fn account(&self, workflow: &str, namespace: &str) -> Result<PathBuf> {
-        let account = self.cluster.service_account(namespace, ACCOUNT).await?;
-        let kubeconfig = account.to_str().context("a path of text")?;
-        let doctor = ["doctor", "--kube", FILE, "-o", "json", "--kubeconfig", kubeconfig];
-        let looks: Value = serde_json::from_str(&self.lockstep(&doctor).await?.expect(8)?)?;
-        let looks = looks.as_array().context("a list")?;
-        let mut found = looks.iter().filter_map(|look| look["found"].as_str());
-        let told = found.find(|found| found.starts_with(&format!("{workflow} may not")));
-        let told = told.with_context(|| format!("nothing of {workflow} in {looks:?}"))?;
-        let (_, role) = told.split_once("needs this Role:\n").context("a Role")?;
-        self.cluster.apply(namespace, role).await?;
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": { "name": ACCOUNT },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role",
-                "name": format!("lockstep-{workflow}"),
-            },
-            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }],
-        });
-        self.cluster.apply(namespace, &binding.to_string()).await?;
-        if role.contains("kind: ClusterRole") {
-            self.bind_cluster_wide(workflow, namespace).await?;
-        }
-        Ok(account)
-    }
-
-    /// Gives the account what the doctor wants of the whole cluster; it goes with the namespace.
-    async fn bind_cluster_wide(&self, workflow: &str, namespace: &str) -> Result<()> {
-        let name = format!("lockstep-{namespace}-{workflow}");
-        let owner = self.cluster.get(&["namespace", namespace]).await?;
-        let owner = json!([{
-            "apiVersion": "v1", "kind": "Namespace", "name": namespace,
-            "uid": owner["metadata"]["uid"],
-        }]);
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-            "metadata": { "name": name, "ownerReferences": owner },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name,
-            },
-            "subjects": [{ "kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace }],
-        });
-        self.cluster.apply(namespace, &binding.to_string()).await?;
-        let owned = json!({ "metadata": { "ownerReferences": owner } }).to_string();
-        let patch = ["patch", "clusterrole", &name, "--type=merge", "-p", &owned];
-        self.cluster.kubectl(&patch).await.map(drop)
-    }
-
-    /// Starts an administrator's agent of a workflow and waits until it is ready.
+    /// Starts an agent of a workflow with its [`account`](Self::account), and waits until it is
+    /// ready.
     ///
     /// # Errors
     /// If it does not get ready.
     pub async fn agent(&self, workflow: &str, namespace: &str) -> Result<Process> {
-        let kubeconfig = self.cluster.kubeconfig();
+        let kubeconfig = &self.account(workflow, namespace).await?;
         let seat = Seat { workflow, namespace, kubeconfig, called: workflow, more: &[] };
         self.seat(&seat).await
     }
@@ -195,11 +144,12 @@ impl Stage {
         self.world.start(seat.called, "lockstep-agent", &arguments, &self.folder)
     }
 
-    /// Runs the pipeline to its end.
+    /// Runs the pipeline to its end, once the agents may do what it needs.
     ///
     /// # Errors
     /// If it does not end.
     pub async fn run(&self, more: &[&str]) -> Result<Played> {
+        self.grant(more).await?;
         self.lockstep(&[&["run", FILE], more].concat()).await
     }
 

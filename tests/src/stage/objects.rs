@@ -7,7 +7,7 @@ use lockstep_agent::kubernetes::object::RUN_ANNOTATION;
 use serde_json::Value;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, OF_ACCOUNT},
     world::{SOON, until},
 };
 
@@ -18,7 +18,8 @@ const NOT_A_USERS: &[&str] = &["events", "endpoints", "leases", "pods"];
 const EVERYWHERE: &[&str] = &["ConfigMap kube-root-ca.crt", "ServiceAccount default"];
 
 /// All that users have made in some namespaces, by `<namespace>: <kind> <name>`: whole but for what
-/// changes with every write and what controllers say. What lockstep keeps for itself is not in it.
+/// changes with every write and what controllers say. What lockstep keeps for itself is not in it,
+/// nor are its accounts.
 #[derive(Debug, Clone)]
 pub struct Objects(BTreeMap<String, Value>);
 
@@ -55,7 +56,8 @@ impl Objects {
                 let made = owners.is_some_and(|all| all.iter().any(|it| it["controller"] == true));
                 let ours =
                     object["type"].as_str().is_some_and(|kind| kind.starts_with("lockstep.dev/"));
-                if !made && !ours && !EVERYWHERE.contains(&name.as_str()) {
+                let of_account = !object["metadata"]["labels"][OF_ACCOUNT].is_null();
+                if !made && !ours && !of_account && !EVERYWHERE.contains(&name.as_str()) {
                     all.insert(format!("{namespace}: {name}"), comparable(object.clone())?);
                 }
             }
@@ -139,13 +141,6 @@ impl Objects {
     /// Their names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
-    }
-
-    /// The same without one that the test itself changes, by its name.
-    #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
-        self.0.remove(name);
-        self
     }
 
     /// One of them, by `<namespace>: <kind> <name>`.

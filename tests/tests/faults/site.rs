@@ -103,7 +103,8 @@ impl Site {
 
     /// Starts an agent behind a proxy; another name is another machine.
     pub(crate) async fn agent_called(&self, called: &str, proxy: &Proxy) -> Result<Process> {
-        let kubeconfig = &proxy.kubeconfig();
+        let account = self.stage.account("web", &self.namespace).await?;
+        let kubeconfig = &proxy.kubeconfig(&account)?;
         let seat =
             Seat { workflow: "web", namespace: &self.namespace, kubeconfig, called, more: &[] };
         self.stage.seat(&seat).await

@@ -121,11 +121,13 @@ struct Story {
 }
 
 impl Story {
+    /// The other workflow's agent, which has nothing to do in the cluster.
     async fn other(&self) -> Result<Process> {
+        let account = self.site.stage.account("web", &self.site.namespace).await?;
         let seat = Seat {
             workflow: "other",
             namespace: &self.site.namespace,
-            kubeconfig: &self.site.proxy.kubeconfig(),
+            kubeconfig: &self.site.proxy.kubeconfig(&account)?,
             called: "other",
             more: &["--allow-commands"],
         };

@@ -121,6 +121,7 @@ impl Scene {
 
     /// What the plan says of each object of a step: what is done, and how it is undone.
     async fn planned(&self, step: usize) -> Result<BTreeMap<String, String>> {
+        self.stage.grant(&[]).await?;
         let plan = self.stage.lockstep(&["plan", FILE, "--live", "-o", "json"]).await?;
         let text = plan.expect(0)?;
         let json = text.find('{').and_then(|at| text.get(at..)).unwrap_or_default();

@@ -4,7 +4,9 @@ use anyhow::{Result, ensure};
 use lockstep_tests::{
     cluster::Cluster,
     stage::{Objects, Seat},
+    world::{SOON, until},
 };
+use serde_json::json;
 
 use super::{Service, Tester, nothing};
 
@@ -54,7 +56,9 @@ async fn a_namespace_that_somebody_deletes_fails_the_run_and_leaves_nothing_to_u
     let (service, agent) = Service::open().await?;
     drop(agent);
     let home = cluster.namespace("home").await?;
-    let kubeconfig = cluster.kubeconfig();
+    // What an agent may do in a namespace alone goes with it: this one may do it in all.
+    let kubeconfig = &service.stage.account("backend", &home).await?;
+    everywhere(&service, &home).await?;
     let seat =
         Seat { workflow: "backend", namespace: &home, kubeconfig, called: "home", more: &[] };
     let _agent = service.stage.seat(&seat).await?;
@@ -62,7 +66,32 @@ async fn a_namespace_that_somebody_deletes_fails_the_run_and_leaves_nothing_to_u
         async { cluster.kubectl(&["delete", "namespace", &service.namespace]).await.map(drop) };
     let said = service.play("gone", nothing(), delete, Tester::Waits).await?.expect(4)?;
     ensure!(said.contains("it was deleted by somebody else during the run"), "{said}");
-    let left = Objects::live(cluster, &[&service.namespace]).await?;
-    assert_eq!(left.names().next(), None);
-    Ok(())
+    // The namespace's controller may not be through when the run is.
+    until("nothing is left", SOON, || async {
+        let left = Objects::live(cluster, &[&service.namespace]).await;
+        let left = left.map_err(|error| format!("{error:#}"))?;
+        if left.names().next().is_none() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await
+}
+
+/// Gives the agent everywhere what it may do in the service's namespace.
+async fn everywhere(service: &Service, home: &str) -> Result<()> {
+    let (cluster, name) = (service.stage.cluster, format!("everywhere-{}", service.namespace));
+    let role = cluster.get(&["role", "lockstep-backend", "-n", &service.namespace]).await?;
+    let version = "rbac.authorization.k8s.io/v1";
+    let namespace = cluster.get(&["namespace", home]).await?;
+    let metadata = json!({ "name": name, "ownerReferences": [{
+        "apiVersion": "v1", "kind": "Namespace", "name": home, "uid": namespace["metadata"]["uid"],
+    }] });
+    let role = json!({
+        "apiVersion": version, "kind": "ClusterRole", "metadata": metadata, "rules": role["rules"],
+    });
+    let binding = json!({
+        "apiVersion": version, "kind": "ClusterRoleBinding", "metadata": metadata,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name },
+        "subjects": [{ "kind": "ServiceAccount", "name": "agent-backend", "namespace": home }],
+    });
+    let both = json!({ "apiVersion": "v1", "kind": "List", "items": [role, binding] });
+    cluster.apply(home, &both.to_string()).await
 }

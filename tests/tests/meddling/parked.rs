@@ -31,6 +31,12 @@ spec:
         - deploy: { manifests: [frontend.yaml], timeout: 2m, settle: 0s }
 "#;
 
+/// The pipeline with the frontend's two barriers in this order.
+fn pair([backend, frontend]: &[String; 2], first: &str, second: &str) -> String {
+    let pipeline = PAIR.replace("BACKEND", backend).replace("FRONTEND", frontend);
+    pipeline.replace("FIRST", first).replace("SECOND", second)
+}
+
 /// Two workflows in a namespace each; `web` is at version 1 in both.
 struct Pair {
     stage: Stage,
@@ -50,9 +56,10 @@ impl Pair {
         }
         stage.write("backend.yaml", &SERVICE.replace("TAG", "2"))?;
         stage.write("frontend.yaml", &SERVICE.replace("TAG", "2-slow"))?;
+        stage.write(FILE, &pair(&namespaces, "BE", "gate"))?;
         let seat = async |workflow: &str, namespace: &str| {
-            let (kubeconfig, called) = (cluster.kubeconfig(), workflow);
-            let more = &["--degrade-grace", "1"];
+            let kubeconfig = &stage.account(workflow, namespace).await?;
+            let (called, more) = (workflow, &["--degrade-grace", "1"]);
             stage.seat(&Seat { workflow, namespace, kubeconfig, called, more }).await
         };
         let backend = seat("backend", &namespaces[0]).await?;
@@ -64,9 +71,7 @@ impl Pair {
 
     /// Writes the pipeline with the frontend's two barriers in this order.
     fn order(&self, first: &str, second: &str) -> Result<()> {
-        let [backend, frontend] = &self.namespaces;
-        let pipeline = PAIR.replace("BACKEND", backend).replace("FRONTEND", frontend);
-        self.stage.write(FILE, &pipeline.replace("FIRST", first).replace("SECOND", second))
+        self.stage.write(FILE, &pair(&self.namespaces, first, second))
     }
 
     async fn objects(&self) -> Result<Objects> {

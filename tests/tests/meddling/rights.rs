@@ -2,13 +2,13 @@
 
 use anyhow::{Result, bail};
 use lockstep_tests::{
-    stage::{FILE, Objects, Seat},
+    stage::{FILE, Objects},
     world::{Process, SOON},
 };
 
 use super::{PIPELINE, Service, Tester, nothing};
 
-/// A service whose agent has an account of its own, and what binds that to its Role.
+/// A service with its agent, and what binds that to its Role.
 struct Bound {
     service: Service,
     agent: Process,
@@ -18,28 +18,15 @@ struct Bound {
 
 impl Bound {
     async fn open() -> Result<Self> {
-        let (service, administrators) = Service::open().await?;
-        drop(administrators);
-        let (stage, namespace) = (&service.stage, &service.namespace);
-        let kubeconfig = &stage.account("backend", namespace).await?;
-        let called = "account";
-        let seat = Seat { workflow: "backend", namespace, kubeconfig, called, more: &[] };
-        let agent = stage.seat(&seat).await?;
-        let binding = service.kubectl("get rolebinding lockstep -o json").await?;
+        let (service, agent) = Service::open().await?;
+        let binding = service.kubectl("get rolebinding lockstep-backend -o json").await?;
         let before = service.objects().await?;
         Ok(Self { service, agent, binding, before })
     }
 
-    /// Whether everything is as it was, but for the binding, which is another one.
-    async fn is_as_before(&self) -> Result<()> {
-        let binding = format!("{}: RoleBinding lockstep", self.service.namespace);
-        let now = self.service.objects().await?.without(&binding);
-        now.must_be(&self.before.clone().without(&binding))
-    }
-
     /// Takes the rights away, and waits until the agent knows.
     async fn take(&self) -> Result<()> {
-        self.service.kubectl("delete rolebinding lockstep").await?;
+        self.service.kubectl("delete rolebinding lockstep-backend").await?;
         self.agent.prints("holds: the workflow's lock is not held", SOON).await
     }
 
@@ -86,7 +73,7 @@ async fn an_agent_without_its_rights_says_so_and_rolls_back_once_it_has_them_aga
     let (played, given) = tokio::join!(played, given);
     given?;
     played?.expect(4)?;
-    bound.is_as_before().await?;
+    bound.service.objects().await?.must_be(&bound.before)?;
     bound.next_run_commits().await
 }
 

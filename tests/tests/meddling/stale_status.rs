@@ -32,7 +32,8 @@ async fn a_step_is_not_healthy_before_the_controller_has_seen_what_was_applied()
     stage.steady_in(&cluster, &namespace, "web", "shop/web:1").await?;
     stage.write(FILE, &ALONE.replace("NAMESPACE", &namespace))?;
     stage.write("backend.yaml", &SERVICE.replace("TAG", "2"))?;
-    let (kubeconfig, workflow) = (cluster.kubeconfig(), "backend");
+    let workflow = "backend";
+    let kubeconfig = &stage.account_in(&cluster, workflow, &namespace).await?;
     let seat = Seat { workflow, namespace: &namespace, kubeconfig, called: "agent", more: &[] };
     let agent = stage.seat(&seat).await?;
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use lockstep_tests::{
-    cluster::Cluster,
+    cluster::{Cluster, OF_ACCOUNT},
     stage::{Objects, Played},
     world::program,
 };
@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(300);
 
 /// Has kubectl show who owns which field.
 const OWNERS: &str = "--show-managed-fields";
+
+/// The agent's account in the documentation.
+const ACCOUNT: &str = "lockstep-agent";
 
 /// What the example's README shows, in order.
 pub(crate) const GOOD: usize = 0;
@@ -42,13 +45,40 @@ impl<'a> Stage<'a> {
         copy(&example(), &folder.path().join("examples/shop-kubernetes"))?;
         let backend = cluster.namespace("backend").await?;
         let frontend = cluster.namespace("frontend").await?;
-        // What lockstep keeps for itself is in the context's namespace: one for each test.
-        let kubeconfig = folder.path().join("kubeconfig");
-        let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
-        let mut config: Value = serde_json::from_str(&cluster.kubectl(&view).await?)?;
+        // The agent's account lives beside the backend. What lockstep keeps for itself is in the
+        // context's namespace: one for each test.
+        let kubeconfig = cluster.service_account(&backend, ACCOUNT).await?;
+        let mut config: Value = serde_json::from_slice(&fs::read(&kubeconfig)?)?;
         config["contexts"][0]["context"]["namespace"] = json!(backend);
         fs::write(&kubeconfig, config.to_string())?;
-        Ok(Self { cluster, folder, kubeconfig, backend, frontend })
+        let stage = Self { cluster, folder, kubeconfig, backend, frontend };
+        stage.let_in(&stage.backend).await?;
+        Ok(stage)
+    }
+
+    /// Gives the account of a namespace the Role that the documentation shows, in both namespaces,
+    /// and nothing else.
+    pub(crate) async fn let_in(&self, home: &str) -> Result<()> {
+        let documented = fs::read_to_string(repository().join("docs/kubernetes.md"))?;
+        let role = documented.split("```yaml\n").find(|block| block.contains("kind: RoleBinding"));
+        let role = role.and_then(|block| block.split("```").next()).context("a Role is shown")?;
+        for namespace in [&self.backend, &self.frontend] {
+            let role = role
+                .replace(
+                    "name: lockstep, namespace: backend",
+                    &format!("name: lockstep, namespace: {namespace}"),
+                )
+                .replace(
+                    &format!("name: {ACCOUNT}, namespace: backend"),
+                    &format!("name: {ACCOUNT}, namespace: {home}"),
+                );
+            self.cluster.apply(namespace, &role).await?;
+            // It is no part of what is deployed.
+            let label = format!("{OF_ACCOUNT}={ACCOUNT}");
+            let label = ["label", "role,rolebinding", "lockstep", "-n", namespace, &label];
+            self.cluster.kubectl(&[&label[..], &["--overwrite"]].concat()).await?;
+        }
+        Ok(())
     }
 
     /// A file of this stage's copy of the example.
@@ -63,12 +93,30 @@ impl<'a> Stage<'a> {
         let (backend, frontend) = (&self.backend, &self.frontend);
         let namespaces =
             format!("--param backend_namespace={backend} --param frontend_namespace={frontend}");
+        self.shell(&format!("{command} {namespaces} {more}")).await
+    }
+
+    /// What the doctor says of a workflow: the Roles that it needs.
+    pub(crate) async fn doctor(&self, workflow: &str) -> Result<Value> {
+        let file = self.file("pipeline.yaml").display().to_string();
+        let (backend, frontend) = (&self.backend, &self.frontend);
+        let doctor = format!(
+            "lockstep doctor --kube {file} --workflow {workflow} --kube-namespace {backend} -o json \
+             --param backend_namespace={backend} --param frontend_namespace={frontend}"
+        );
+        let text = self.shell(&doctor).await?.expect(0)?;
+        let looks: Value = serde_json::from_str(&text).context(text)?;
+        Ok(looks[1]["roles"].clone())
+    }
+
+    /// Runs a command in a shell.
+    async fn shell(&self, command: &str) -> Result<Played> {
         let programs = program("lockstep")?;
         let programs = programs.parent().context("a program is in a folder")?;
         let path = format!("{}:{}", programs.display(), std::env::var("PATH")?);
         let log = tempfile::NamedTempFile::new_in(self.folder.path())?;
         let running = tokio::process::Command::new("sh")
-            .args(["-c", &format!("exec 2>&1; {command} {namespaces} {more}")])
+            .args(["-c", &format!("exec 2>&1; {command}")])
             .current_dir(self.folder.path())
             .env("PATH", path)
             .env("XDG_CONFIG_HOME", self.folder.path())

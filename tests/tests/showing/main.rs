@@ -13,7 +13,7 @@ mod told;
 use anyhow::{Context, Result, anyhow, ensure};
 use lockstep_tests::{
     cluster::Cluster,
-    stage::{FILE, Objects, Played, Stage},
+    stage::{FILE, Objects, Played, Seat, Stage},
     world::{Process, SOON, until},
 };
 use serde_json::Value;
@@ -47,14 +47,21 @@ impl Scene {
         text.replace("BACKEND", &self.backend).replace("FRONTEND", &self.frontend)
     }
 
-    /// An agent for the workflow `backend`.
+    /// An administrator's agent for the workflow `backend`.
     async fn agent(&self) -> Result<Process> {
-        self.stage.agent("backend", &self.backend).await
+        self.administrators("backend", &self.backend).await
     }
 
-    /// Agents for both workflows.
+    /// One that may do everything: it is here before its manifests are.
+    async fn administrators(&self, workflow: &str, namespace: &str) -> Result<Process> {
+        let kubeconfig = self.stage.cluster.kubeconfig();
+        let seat = Seat { workflow, namespace, kubeconfig, called: workflow, more: &[] };
+        self.stage.seat(&seat).await
+    }
+
+    /// The same for both workflows.
     async fn agents(&self) -> Result<[Process; 2]> {
-        let frontend = self.stage.agent("frontend", &self.frontend);
+        let frontend = self.administrators("frontend", &self.frontend);
         let (backend, frontend) = tokio::try_join!(self.agent(), frontend)?;
         Ok([backend, frontend])
     }

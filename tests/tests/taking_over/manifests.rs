@@ -114,9 +114,9 @@ async fn the_objects_are_those_that_kubectl_makes_of_the_same_manifests() -> Res
     let create = ["create", "-n", other, "-f", "-"];
     cluster.kubectl_as(cluster.kubeconfig(), &create, JOB).await?;
 
-    let _agent = twins.stage.agent("backend", ours).await?;
     twins.pipeline("", ", irreversible: accept")?;
     twins.stage.write(MANIFESTS, &format!("{TRICKY}---{JOB}"))?;
+    let _agent = twins.stage.agent("backend", ours).await?;
     let before = twins.objects().await?;
     // A Job that has run is one-way: the run is let through to its end.
     let open = async {
@@ -199,9 +199,9 @@ async fn a_null_takes_away_what_was_there_as_it_does_for_kubectl() -> Result<()>
         twins.stage.steady(ours, name, "shop/web:1").await?;
     }
     let before = twins.objects().await?;
-    let _agent = twins.stage.agent("backend", ours).await?;
     twins.pipeline("", "")?;
     twins.stage.write(MANIFESTS, &brought.join("---"))?;
+    let _agent = twins.stage.agent("backend", ours).await?;
     twins.deploy_and_go_back("r1").await?;
     twins.objects().await?.must_be(&before)?;
 

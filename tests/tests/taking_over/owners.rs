@@ -153,9 +153,9 @@ impl Twins {
 async fn what_kubectl_made_is_taken_over_and_given_back_and_its_next_apply_is_as_ever() -> Result<()>
 {
     let twins = Twins::made_by_kubectl().await?;
-    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     twins.pipeline("", "")?;
     twins.stage.write(MANIFESTS, &of_all(OURS))?;
+    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     let before = twins.objects().await?;
     twins.deploy_and_go_back("r1").await?;
     twins.objects().await?.must_be(&before)?;
@@ -175,9 +175,9 @@ async fn what_kubectl_made_is_taken_over_and_given_back_and_its_next_apply_is_as
 #[tokio::test]
 async fn what_kubectl_applied_is_ours_once_a_run_is_committed() -> Result<()> {
     let twins = Twins::made_by_kubectl().await?;
-    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     twins.pipeline("", "")?;
     twins.stage.write(MANIFESTS, &of_all(OURS))?;
+    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     let open = twins.stage.open("r1", "end");
     let (played, ()) = tokio::try_join!(twins.stage.run_as("r1"), async {
         twins.stage.stands("r1", "backend", "end").await?;
@@ -241,11 +241,11 @@ async fn what_helm_keeps_is_refused_unless_allowed_and_its_next_upgrade_is_as_ev
     let chart = Chart { twins: &twins };
     chart.helm_in_both("install", FIRST).await?;
     twins.are_steady(&["by-helm"], "1").await?;
-    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     twins.stage.write(MANIFESTS, &OURS.replace("NAME", "by-helm"))?;
     let before = twins.objects().await?;
 
     twins.pipeline("", "")?;
+    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     let said = twins.stage.run_as("refused").await?.expect(4)?;
     for kind in ["ConfigMap", "Service", "Deployment"] {
         let told = format!("{kind} {}/by-helm: it is deployed by helm", twins.ours);
@@ -284,10 +284,10 @@ async fn what_argo_and_flux_keep_is_refused_all_of_it_at_once() -> Result<()> {
         ours.push_str(&config.replace("NAME", name).replace("VALUE", "ours"));
         ours.push_str("---\n");
     }
-    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     twins.stage.write(MANIFESTS, &ours)?;
     let before = twins.objects().await?;
     twins.pipeline("", "")?;
+    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     let said = twins.stage.run_as("refused").await?.expect(4)?;
     for (name, _) in keepers {
         let told = format!("ConfigMap {}/{name}: it is deployed by {name}", twins.ours);
@@ -308,9 +308,9 @@ async fn objects_without_an_owner_that_is_ours_to_take_are_a_named_conflict() ->
     let config =
         "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: shared }\ndata: { a: VALUE }\n";
     kubectl(twins.stage.cluster, &way, &twins.ours, &config.replace("VALUE", "theirs")).await?;
-    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     twins.stage.write(MANIFESTS, &config.replace("VALUE", "ours"))?;
     twins.pipeline("", "")?;
+    let _agent = twins.stage.agent("backend", &twins.ours).await?;
     let before: Objects = twins.objects().await?;
     let said = twins.stage.run_as("refused").await?.expect(4)?;
     ensure!(said.contains(r#".data.a is "terraform"'s"#), "{said}");

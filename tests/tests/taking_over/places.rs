@@ -103,7 +103,13 @@ async fn parity_05_crossed_barriers_are_refused_or_a_deadlock_at_once_and_nothin
     let said = stage.run(&[]).await?.expect(3)?;
     ensure!(said.contains("barrier-order") && said.contains("circular wait"), "{said}");
 
+    // What the agents need is asked of a plan that is valid.
+    let deployed = "        - deploy: { manifests: [app.yaml], timeout: 2m, settle: 0s }\n";
+    let crossing = format!("        - barrier: FE\n{deployed}        - barrier: BE\n");
+    let straight = format!("        - barrier: BE\n{deployed}        - barrier: FE\n");
+    stage.write(FILE, &crossed.replace(&crossing, &straight))?;
     let _agents = [stage.agent("backend", all[0]).await?, stage.agent("frontend", all[1]).await?];
+    stage.write(FILE, &crossed)?;
     // The barriers' own clocks of 10 minutes would outlast the command's limit.
     let said = stage.run(&["--skip-check", "barrier-order"]).await?.expect(4)?;
     // Told from whoever arrived last.
@@ -136,17 +142,20 @@ async fn parity_20_three_regions_in_two_clusters_go_back_together() -> Result<()
     for (_, _, cluster, namespace) in &places {
         stage.steady_in(cluster, namespace, "app", "shop/app:1").await?;
     }
-    let (mut agents, mut regions) = (Vec::<Process>::new(), REGIONS.to_owned());
-    for (region, name, cluster, namespace) in &places {
+    let mut regions = REGIONS.to_owned();
+    for (region, _, _, namespace) in &places {
         regions = regions.replace(&region.to_uppercase(), namespace);
-        let workflow = &format!("deploy-{region}");
-        let more = &["--cluster", name][..];
-        let kubeconfig = cluster.kubeconfig();
-        let seat = Seat { workflow, namespace, kubeconfig, called: workflow, more };
-        agents.push(stage.seat(&seat).await?);
     }
     stage.write(FILE, &regions)?;
     stage.write("app.yaml", &APP.replace("VERSION", "2"))?;
+    let mut agents = Vec::<Process>::new();
+    for (region, name, cluster, namespace) in &places {
+        let workflow = &format!("deploy-{region}");
+        let more = &["--cluster", name][..];
+        let kubeconfig = &stage.account_in(cluster, workflow, namespace).await?;
+        let seat = Seat { workflow, namespace, kubeconfig, called: workflow, more };
+        agents.push(stage.seat(&seat).await?);
+    }
     let look = async || {
         let first = Objects::live(one, &[&places[0].3, &places[1].3]).await?;
         anyhow::Ok((first, Objects::live(&two, &[&places[2].3]).await?))

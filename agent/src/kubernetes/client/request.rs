@@ -284,13 +284,28 @@ impl Cluster {
     ) -> Result<bool, Refusal> {
         let what = format!("ask whether one may {verb} {resource}");
         let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+        let asked = json!({ "resourceAttributes": {
+            "namespace": namespace, "group": group, "resource": resource,
+            "subresource": part, "verb": verb, "name": name,
+        } });
+        self.is_allowed(&what, asked).await
+    }
+
+    /// Whether these credentials may do something at an address that is no object's.
+    ///
+    /// # Errors
+    /// [`Refusal`] if the server does not say.
+    pub async fn may_at(&self, path: &str, verb: &str) -> Result<bool, Refusal> {
+        let what = format!("ask whether one may {verb} {path}");
+        let asked = json!({ "nonResourceAttributes": { "path": path, "verb": verb } });
+        self.is_allowed(&what, asked).await
+    }
+
+    async fn is_allowed(&self, what: &str, asked: Value) -> Result<bool, Refusal> {
         let body = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": { "resourceAttributes": {
-                "namespace": namespace, "group": group, "resource": resource,
-                "subresource": part, "verb": verb, "name": name,
-            } },
+            "spec": asked,
         });
         let path = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
         let ask = || async {
@@ -299,7 +314,7 @@ impl Cluster {
                 let request = path.create(&params, body.to_string().into_bytes()).map_err(built)?;
                 self.client.request_text(request).await
             };
-            self.send(&what, READ_LIMIT, asked).await
+            self.send(what, READ_LIMIT, asked).await
         };
         let answer = patiently(ask).await?;
         Ok(answer.pointer("/status/allowed").and_then(Value::as_bool).unwrap_or_default())

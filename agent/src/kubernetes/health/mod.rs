@@ -34,7 +34,7 @@ pub use images::images;
 pub use look::{Health, Look};
 pub use pin::{Pin, PinError};
 pub use refuse::{Refusal, refusal};
-pub use related::{Lookup, Related, RelatedKind, lookups};
+pub use related::{Lookup, Related, RelatedKind, lookups, related_kinds};
 pub use revision::new_pods;
 pub use step::{StepHealth, StepVerdict};
 pub use watch::{Limits, Verdict};

@@ -74,14 +74,20 @@ impl fmt::Display for Lookup {
     }
 }
 
-/// The lists that have to be fetched for judging this object, as it was fetched itself.
-pub fn lookups(object: &Value) -> Vec<Lookup> {
-    let kinds: &[_] = match kind_of(object) {
+/// The kinds by which objects of a kind are judged.
+pub fn related_kinds(api_version: &str, kind: &str) -> &'static [RelatedKind] {
+    match (api_version, kind) {
         ("apps/v1", "Deployment") => &[RelatedKind::ReplicaSet, RelatedKind::Pod],
         ("apps/v1", "DaemonSet") => &[RelatedKind::ControllerRevision, RelatedKind::Pod],
         ("apps/v1", "StatefulSet") | ("batch/v1", "Job") => &[RelatedKind::Pod],
-        _ => return Vec::new(),
-    };
+        _ => &[],
+    }
+}
+
+/// The lists that have to be fetched for judging this object, as it was fetched itself.
+pub fn lookups(object: &Value) -> Vec<Lookup> {
+    let (api_version, kind) = kind_of(object);
+    let kinds = related_kinds(api_version, kind);
     let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
     let selector = object.pointer("/spec/selector");
     let selector = selector.and_then(|found| LabelSelector::deserialize(found).ok());

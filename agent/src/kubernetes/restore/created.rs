@@ -21,7 +21,12 @@ const KEPT: &[(&str, &str)] = &[
 
 /// Whether objects of this kind are never deleted (rules 25 and 31).
 pub fn is_kept(key: &ObjectKey) -> bool {
-    KEPT.contains(&(key.group(), key.kind.as_str()))
+    is_kept_kind(key.group(), &key.kind)
+}
+
+/// The same, of a kind by its group and name.
+pub fn is_kept_kind(group: &str, kind: &str) -> bool {
+    KEPT.contains(&(group, kind))
 }
 
 /// What is to become of an object that was absent before the run's first write.

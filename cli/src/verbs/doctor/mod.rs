@@ -1,12 +1,15 @@
 //! `doctor`: whether everything that a run needs is there, one line each.
 
+mod kinds;
 mod kube;
 mod looks;
+mod needs;
 mod role;
 
 use lockstep_bus::ConnectionArgs;
 use lockstep_shared::plan::PROTOCOL;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     context::Context,
@@ -50,25 +53,28 @@ struct Look {
     found: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// The Roles that give what was looked for, if it is given by Roles.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<Value>,
 }
 
 impl Look {
     fn ok(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, state: State::Ok, found: found.into(), next: None }
+        Self { what, state: State::Ok, found: found.into(), next: None, roles: Vec::new() }
     }
 
     fn warn(what: &'static str, found: impl Into<String>, next: &str) -> Self {
-        Self { what, state: State::Warn, found: found.into(), next: Some(next.to_owned()) }
+        Self { state: State::Warn, next: Some(next.to_owned()), ..Self::ok(what, found) }
     }
 
     fn fail(what: &'static str, found: impl Into<String>, next: &str) -> Self {
-        Self { what, state: State::Fail, found: found.into(), next: Some(next.to_owned()) }
+        Self { state: State::Fail, ..Self::warn(what, found, next) }
     }
 
     fn of(what: &'static str, failure: &Failure) -> Self {
         let found = failure.told();
         let next = failure.help.clone().unwrap_or_else(|| failure.exit.next().to_owned());
-        Self { what, state: State::Fail, found: found.join("\nbecause: "), next: Some(next) }
+        Self::fail(what, found.join("\nbecause: "), &next)
     }
 }
 
@@ -87,6 +93,12 @@ impl Show for Look {
         if let Some(next) = &self.next {
             text.push_str(&format!("{:20}-> {}\n", "", line(next)));
         }
+        // As they stand here they can be applied.
+        for role in &self.roles {
+            let yaml = serde_saphyr::to_string(role).unwrap_or_else(|error| error.to_string());
+            text.push_str("---\n");
+            yaml.lines().for_each(|row| text.push_str(&format!("{}\n", line(row))));
+        }
         text
     }
 
@@ -101,7 +113,7 @@ pub(crate) async fn run(args: Args, context: Context) -> Outcome {
         format!("lockstep {}, protocol {PROTOCOL}", env!("CARGO_PKG_VERSION")),
     )];
     let exit = if args.kube.is_wanted() {
-        args.kube.look(&mut looks, context.err).await?
+        args.kube.look(args.claim.workflow.as_ref(), &mut looks, context.err).await?
     } else {
         looks::look(&args.connection, &args.claim, &mut looks).await
     };

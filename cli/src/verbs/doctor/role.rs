@@ -43,7 +43,7 @@ impl Role {
 #[derive(Debug, clap::Args)]
 pub(super) struct Claim {
     /// Whether these credentials may do what this role does; tried without leaving anything
-    #[arg(long, value_enum, value_name = "ROLE")]
+    #[arg(long, value_enum, value_name = "ROLE", group = "claimed")]
     pub(super) role: Option<Role>,
     /// The pipeline, if the credentials are for one
     #[arg(
@@ -51,9 +51,9 @@ pub(super) struct Claim {
         required_if_eq_any([("role", "agent"), ("role", "party")])
     )]
     pipeline: Option<PipelineName>,
-    /// The agent's workflow
-    #[arg(long, value_name = "NAME", requires = "role", required_if_eq("role", "agent"))]
-    workflow: Option<WorkflowName>,
+    /// The agent's workflow; with --kube, the only one that is looked at
+    #[arg(long, value_name = "NAME", requires = "claimed", required_if_eq("role", "agent"))]
+    pub(super) workflow: Option<WorkflowName>,
     /// The foreign party
     #[arg(long, value_name = "PARTY", requires = "role", required_if_eq("role", "party"))]
     party: Option<PartyName>,
