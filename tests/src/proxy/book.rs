@@ -93,6 +93,8 @@ type Chooses = Box<dyn Fn(&Write, usize) -> bool + Send + Sync>;
 /// A write to be held, and how far that is.
 pub(super) struct Hold {
     when: When,
+    /// How many were done when it was asked for.
+    from: usize,
     chooses: Chooses,
     stand: watch::Sender<Stand>,
 }
@@ -167,19 +169,33 @@ pub(super) struct Book(Mutex<Pages>);
 #[derive(Default)]
 struct Pages {
     writes: Vec<Write>,
+    /// The paths that were read since the last of them that is counted.
+    read: Vec<String>,
     done: usize,
     holds: Vec<Arc<Hold>>,
 }
 
 impl Book {
     pub(super) fn hold(self: &Arc<Self>, when: When, chooses: Chooses) -> Held {
-        let hold = Arc::new(Hold { when, chooses, stand: watch::Sender::new(Stand::Awaited) });
-        self.pages().holds.push(hold.clone());
+        let mut pages = self.pages();
+        let (from, stand) = (pages.done, watch::Sender::new(Stand::Awaited));
+        let hold = Arc::new(Hold { when, from, chooses, stand });
+        pages.holds.push(hold.clone());
         Held { hold, book: self.clone() }
     }
 
     pub(super) fn writes(&self) -> Vec<Write> {
         self.pages().writes.clone()
+    }
+
+    /// Notes a read.
+    pub(super) fn was_read(&self, path: &str) {
+        self.pages().read.push(path.to_owned());
+    }
+
+    /// Whether a path of this end was read since the last write.
+    pub(super) fn has_read(&self, end: &str) -> bool {
+        self.pages().read.iter().any(|path| path.ends_with(end))
     }
 
     fn write(&self, place: usize) -> Result<Write> {
@@ -189,6 +205,9 @@ impl Book {
     /// Notes a write that has come: its place, and what holds it.
     pub(super) fn came(&self, write: Write) -> (usize, Option<Arc<Hold>>) {
         let mut pages = self.pages();
+        if !write.is_renewal() {
+            pages.read.clear();
+        }
         pages.writes.push(write);
         let (place, number) = (pages.writes.len() - 1, pages.done + 1);
         (place, pages.holds(When::Before, place, number))
@@ -225,7 +244,7 @@ impl Pages {
             hold.when == when
                 && *hold.stand.borrow() == Stand::Awaited
                 && !write.is_renewal()
-                && (hold.chooses)(write, number)
+                && (hold.chooses)(write, number - hold.from)
         };
         let hold = self.holds.iter().find(is_wanted)?;
         hold.stand.send_replace(Stand::Reached(place));

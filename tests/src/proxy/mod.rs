@@ -91,8 +91,14 @@ impl Proxy {
         self.book.writes()
     }
 
+    /// Whether an object whose path ends so was read since the last write came, renewals of a Lease
+    /// apart.
+    pub fn has_read(&self, end: &str) -> bool {
+        self.book.has_read(end)
+    }
+
     /// Holds one write: the next that is chosen, by itself and by its number among those that are
-    /// done, from 1.
+    /// done from now on, from 1.
     pub fn hold(
         &self,
         when: When,

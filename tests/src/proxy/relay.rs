@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{
-    Request, Response,
+    Method, Request, Response,
     body::Incoming,
     header::{CONNECTION, HOST, TRANSFER_ENCODING},
     http::request::Parts,
@@ -53,7 +53,12 @@ impl Relay {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(anyhow::Error::from_boxed)?.to_bytes();
-        let Some(write) = Write::of(&head, &body) else { return self.send(head, body).await };
+        let Some(write) = Write::of(&head, &body) else {
+            if head.method == Method::GET {
+                self.book.was_read(head.uri.path());
+            }
+            return self.send(head, body).await;
+        };
         let (tell, told) = oneshot::channel();
         let relay = self.clone();
         let writing = async move {

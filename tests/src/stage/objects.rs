@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use anyhow::{Context, Result, ensure};
-use lockstep_agent::kubernetes::object::RUN_ANNOTATION;
+use lockstep_agent::kubernetes::object::{RUN_ANNOTATION, RunMark};
 use serde_json::Value;
 
 use crate::{
@@ -110,6 +110,17 @@ impl Objects {
         self
     }
 
+    /// The same, whichever run wrote what was written. A mark without a write is kept as it is.
+    #[must_use]
+    pub fn whoever_wrote_them(mut self) -> Self {
+        for object in self.0.values_mut() {
+            if RunMark::of(object).is_some_and(|mark| !mark.claimed) {
+                object["metadata"]["annotations"][RUN_ANNOTATION] = "a run".into();
+            }
+        }
+        self
+    }
+
     /// As they would be in any namespace: without what tells this one from its twin, in which the
     /// same was done.
     ///
@@ -136,6 +147,11 @@ impl Objects {
             }
         }
         Ok(Self(all))
+    }
+
+    /// One of them is like this, by `<namespace>: <kind> <name>`.
+    pub fn put(&mut self, name: &str, object: Value) {
+        self.0.insert(name.to_owned(), object);
     }
 
     /// Their names.

@@ -6,7 +6,7 @@ use lockstep_tests::{
     cluster::Cluster,
     proxy::{Held, Proxy, When, Write},
     stage::Played,
-    world::{Process, SOON, Signal},
+    world::{Process, SOON, Signal, until},
 };
 
 use crate::site::{DEPLOY, GOOD, Site, brings};
@@ -18,7 +18,7 @@ const GATE: &str = "  barriers: { gate: { parties: [test] } }\n";
 struct Machines {
     site: Site,
     other: Proxy,
-    /// A write of the working agent to the Deployment.
+    /// A write of the working agent.
     late: Held,
 }
 
@@ -49,14 +49,25 @@ impl Machines {
         Ok(Frozen { old, spare })
     }
 
-    /// Lets the write through, wakes its sender, and sees that nothing comes of either.
-    async fn is_too_late(&self, frozen: &Frozen, refusal: u16) -> Result<()> {
+    /// Aborts the run, whoever works at it.
+    async fn abort(&self) -> Result<()> {
+        let aborted = self.site.stage.lockstep(&["abort", "shop", "--reason", "test"]);
+        aborted.await?.expect(0).map(drop)
+    }
+
+    /// Lets the write through: what the API server answers.
+    async fn comes_late(&self, answer: u16) -> Result<()> {
+        let code = self.late.goes_on(SOON).await?;
+        ensure!(code == answer, "the late write was answered with {code}, not {answer}");
+        Ok(())
+    }
+
+    /// Wakes the frozen agent, and sees that it writes nothing any more.
+    async fn wakes(&self, frozen: &Frozen) -> Result<()> {
         let written = || {
             let writes = self.site.proxy.writes().into_iter();
             writes.filter(Write::is_of_user).map(|write| write.to_string()).collect::<Vec<_>>()
         };
-        let code = self.late.goes_on(SOON).await?;
-        ensure!(code == refusal, "the late write was answered with {code}, not {refusal}");
         let before = written();
         frozen.old.signal(Signal::CONT)?;
         frozen.old.prints("has taken over", SOON).await?;
@@ -83,7 +94,8 @@ async fn parity_33_a_spare_elsewhere_goes_on_and_the_frozen_ones_late_update_cha
         run?.expect(0)?;
         machines.site.is_new(GOOD).await?;
         let after = machines.site.objects().await?;
-        machines.is_too_late(&frozen, 409).await?;
+        machines.comes_late(409).await?;
+        machines.wakes(&frozen).await?;
         machines.site.objects().await?.must_be(&after)?;
         machines.site.settled().await
     };
@@ -98,8 +110,7 @@ async fn parity_33_a_spare_elsewhere_rolls_back_and_the_frozen_ones_late_update_
     let before = machines.site.objects().await?;
     let freeze_and_abort = async {
         let frozen = machines.freeze().await?;
-        let aborted = machines.site.stage.lockstep(&["abort", "shop", "--reason", "test"]);
-        aborted.await?.expect(0)?;
+        machines.abort().await?;
         anyhow::Ok(frozen)
     };
     let (run, frozen): (Result<Played>, _) =
@@ -108,7 +119,67 @@ async fn parity_33_a_spare_elsewhere_rolls_back_and_the_frozen_ones_late_update_
     let ended = async {
         run?.expect(6)?;
         machines.site.is_as(&before).await?;
-        machines.is_too_late(&frozen, 422).await?;
+        machines.comes_late(422).await?;
+        machines.wakes(&frozen).await?;
+        machines.site.is_as(&before).await?;
+        machines.site.settled().await
+    };
+    machines.explained(ended.await, &frozen)
+}
+
+/// The object that the run makes.
+const CREATED: &str = "/configmaps/extra";
+
+#[tokio::test]
+async fn parity_33_a_spare_elsewhere_goes_on_and_the_frozen_ones_late_create_changes_nothing()
+-> Result<()> {
+    let machines = Machines::open(|write| write.path.ends_with(CREATED)).await?;
+    let (run, frozen) = tokio::join!(machines.site.stage.run(&[]), machines.freeze());
+    let frozen = frozen.with_context(|| machines.site.told(&[]))?;
+    let ended = async {
+        run?.expect(0)?;
+        machines.site.is_new(GOOD).await?;
+        let (cluster, namespace) = (machines.site.stage.cluster, machines.site.namespace.as_str());
+        let edit = r#"{"data":{"a":"theirs"}}"#;
+        cluster.kubectl(&["patch", "configmap", "extra", "-n", namespace, "-p", edit]).await?;
+        let after = machines.site.objects().await?;
+        machines.comes_late(409).await?;
+        machines.wakes(&frozen).await?;
+        machines.site.objects().await?.must_be(&after)?;
+        machines.site.settled().await
+    };
+    machines.explained(ended.await, &frozen)
+}
+
+#[tokio::test]
+async fn parity_33_a_spare_elsewhere_rolls_back_and_deletes_what_the_frozen_one_creates_late()
+-> Result<()> {
+    let machines = Machines::open(|write| write.path.ends_with(CREATED)).await?;
+    let before = machines.site.objects().await?;
+    let freeze_and_abort = async {
+        let frozen = machines.freeze().await?;
+        machines.abort().await?;
+        // Its mark on the Deployment, then what takes that away again; then it looks for what it has
+        // to delete, and finds nothing.
+        until("the spare has given everything back", SOON, || async {
+            let writes = machines.other.writes();
+            let is_back =
+                |write: &&Write| write.path.ends_with("/deployments/web") && write.is_done();
+            let is_over =
+                writes.iter().filter(is_back).count() > 1 && machines.other.has_read(CREATED);
+            if is_over { Ok(()) } else { Err(format!("{writes:?}")) }
+        })
+        .await?;
+        machines.comes_late(201).await?;
+        anyhow::Ok(frozen)
+    };
+    let (run, frozen): (Result<Played>, _) =
+        tokio::join!(machines.site.stage.run(&[]), freeze_and_abort);
+    let frozen = frozen.with_context(|| machines.site.told(&[]))?;
+    let ended = async {
+        run?.expect(6)?;
+        machines.site.is_as(&before).await?;
+        machines.wakes(&frozen).await?;
         machines.site.is_as(&before).await?;
         machines.site.settled().await
     };

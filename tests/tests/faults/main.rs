@@ -2,7 +2,12 @@
 //! proxy stands between each agent and its API server.
 
 mod every_write;
+mod finalizer;
+mod large;
+mod lost;
 mod machines;
+mod mixed;
 mod outage;
+mod plain;
 mod site;
 mod states;

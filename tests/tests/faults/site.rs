@@ -1,6 +1,10 @@
 //! One workflow in a namespace of its own, at version 1, with a proxy before its API server.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use lockstep_agent::kubernetes::{inventory::Inventory, object::OWNER_LABEL};
 use lockstep_tests::{
     cluster::Cluster,
     proxy::{Proxy, Write},
@@ -41,6 +45,9 @@ data: { a: b }
 pub(crate) const GOOD: &str = "2";
 pub(crate) const BAD: &str = "2-unready";
 
+/// The run that is told of by its name.
+pub(crate) const RUN: &str = "r1";
+
 /// The step that deploys a version.
 pub(crate) const DEPLOY: &str = "deploy: { manifests: [web.yaml], timeout: 2m, settle: 1s }";
 
@@ -78,22 +85,37 @@ impl Site {
         steps: &[&str],
         (barriers, others): (&str, &str),
     ) -> Result<Self> {
+        let site = Self::empty().await?;
+        site.brings(tag).await?;
+        site.pipeline(steps, (barriers, others))?;
+        Ok(site)
+    }
+
+    /// Version 1 as a person has applied it, and another version in the file that is deployed.
+    pub(crate) async fn brings(&self, tag: &str) -> Result<()> {
+        self.stage.cluster.apply(&self.namespace, &manifests("1")).await?;
+        self.stage.write("web.yaml", &(manifests(tag) + ADDED))?;
+        self.steady("1").await
+    }
+
+    /// A namespace without anything.
+    pub(crate) async fn empty() -> Result<Self> {
         let cluster = Cluster::shared().await?;
         let stage = Stage::new(cluster).await?;
         let namespace = cluster.namespace("web").await?;
-        cluster.apply(&namespace, &manifests("1")).await?;
-        stage.write("web.yaml", &(manifests(tag) + ADDED))?;
+        Ok(Self { stage, namespace, proxy: Proxy::before(cluster).await? })
+    }
+
+    /// Writes the pipeline: the workflow's steps, barriers and further workflows.
+    pub(crate) fn pipeline(&self, steps: &[&str], (barriers, others): (&str, &str)) -> Result<()> {
+        let namespace = &self.namespace;
         let steps: String = steps.iter().map(|step| format!("        - {step}\n")).collect();
         let pipeline = format!(
             "apiVersion: lockstep.dev/v1alpha1\nkind: Pipeline\nmetadata: {{ name: shop }}\nspec:\n\
              {barriers}  workflows:\n    - name: web\n      target: {{ kubernetes: {{ namespace: {namespace} }} }}\n      \
              steps:\n{steps}{others}"
         );
-        stage.write(FILE, &pipeline)?;
-        let proxy = Proxy::before(cluster).await?;
-        let site = Self { stage, namespace, proxy };
-        site.steady("1").await?;
-        Ok(site)
+        self.stage.write(FILE, &pipeline)
     }
 
     /// Starts the workflow's agent behind the proxy, where the last one kept its state.
@@ -135,7 +157,7 @@ impl Site {
         };
         let wanted = [serde_json::json!({ "version": tag }), serde_json::json!({ "a": "b" })];
         let found = [data("web"), data("extra")];
-        anyhow::ensure!(found == wanted.map(Some), "the new version is not there: {found:?}");
+        ensure!(found == wanted.map(Some), "the new version is not there: {found:?}");
         Ok(())
     }
 
@@ -156,14 +178,48 @@ impl Site {
         self.objects().await?.must_be(before)
     }
 
-    /// Waits until nothing is owed: every undo record is settled.
+    /// Waits until nothing is owed, and the lock is given up.
     pub(crate) async fn settled(&self) -> Result<()> {
-        let records = ["secrets", "-n", &self.namespace, "-l", "lockstep.dev/undo=head"];
-        let settled = |seen: &Value| {
-            let state = |record: &Value| record["metadata"]["labels"]["lockstep.dev/state"].clone();
-            seen["items"].as_array()?.iter().all(|record| state(record) == "settled").then_some(())
-        };
-        self.stage.cluster.sees("nothing is owed", &records, settled).await
+        self.owes_nothing(|object| object["kind"] == "Lease").await
+    }
+
+    /// Waits until nothing is owed: every undo record is settled. Whoever was killed when nothing
+    /// else was left to be done leaves the lock to run out.
+    pub(crate) async fn settled_but_for_the_lock(&self) -> Result<()> {
+        self.owes_nothing(|_| false).await
+    }
+
+    async fn owes_nothing(&self, or: fn(&Value) -> bool) -> Result<()> {
+        let kept = ["secrets,leases", "-n", &self.namespace];
+        let state =
+            |secret: &Value| secret["metadata"]["labels"].get("lockstep.dev/state").cloned();
+        let owes =
+            |object: &Value| or(object) || state(object).is_some_and(|state| state != "settled");
+        let nothing = |seen: &Value| (!seen["items"].as_array()?.iter().any(owes)).then_some(());
+        self.stage.cluster.sees("nothing is owed", &kept, nothing).await
+    }
+
+    /// Sees that the inventory is that of the run, and names what is there and nothing else.
+    pub(crate) async fn is_in_the_inventory(&self, objects: &Objects) -> Result<()> {
+        let secret = ["secret", "lockstep.shop.web", "-n", &self.namespace];
+        let secret = self.stage.cluster.get(&secret).await?;
+        let data = secret["data"][&self.namespace].as_str().context("an inventory")?;
+        let inventory: Inventory = serde_json::from_slice(&BASE64_STANDARD.decode(data)?)?;
+        ensure!(inventory.run.as_str() == RUN, "it is the inventory of {}", inventory.run);
+        let known = inventory.objects.iter();
+        let known = known.map(|item| {
+            let name = format!("{}: {} {}", self.namespace, item.key.kind, item.key.name);
+            (name, item.uid.clone())
+        });
+        let is_ours = |object: &Value| object["metadata"]["labels"][OWNER_LABEL] == "shop.web";
+        let there = objects.names().filter_map(|name| Some((name, objects.get(name)?)));
+        let there = there.filter(|(_, object)| is_ours(object)).map(|(name, object)| {
+            let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+            (name.to_owned(), uid.to_owned())
+        });
+        let (known, there) = (known.collect::<BTreeSet<_>>(), there.collect::<BTreeSet<_>>());
+        ensure!(known == there, "the inventory knows {known:?}, and there are {there:?}");
+        Ok(())
     }
 
     /// What there is to see of this when it goes wrong.
