@@ -492,7 +492,7 @@ async fn logs_that_may_not_be_read_hinder_no_rollback() -> Result<()> {
     house.write("backend.yaml", &PODS.replace("TAG", "1"))?;
     house.stage.account("backend", &house.namespace).await?;
     // All that the agent needs, but for the logs of pods.
-    let name = ["role", "lockstep-backend", "-n", &house.namespace];
+    let name = ["role", "lockstep.shop.backend", "-n", &house.namespace];
     let mut role = house.cluster().get(&name).await?;
     let rules = role["rules"].as_array_mut().context("rules")?;
     let count = rules.len();

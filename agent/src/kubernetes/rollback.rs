@@ -19,7 +19,7 @@ use super::{
     evidence::Evidence,
     health::{Limits, Pin, Rules, StepHealth, StepVerdict},
     looks::Looks,
-    object::{ObjectKey, RunMark},
+    object::{ObjectKey, RunMark, uid},
     order,
     pace::Ended,
     progress::Progress,
@@ -128,7 +128,7 @@ impl Rollback<'_> {
                 back.map_err(|why| stuck(&before.key, &why))?;
             if !is_another_runs && before.key.kind == "StatefulSet" && before.key.group() == "apps"
             {
-                sets.push(&before.key);
+                sets.push(*before);
             }
             if residue.is_empty() {
                 restored.push((*before, since.unwrap_or(began)));
@@ -263,7 +263,7 @@ impl Rollback<'_> {
     async fn until_healthy(
         &self,
         restored: &[(&Before, Timestamp)],
-        sets: &[&ObjectKey],
+        sets: &[&Before],
         undone: &mut Undone,
     ) -> Result<(), Stuck> {
         // Prepare has refused what does not compile.
@@ -286,8 +286,8 @@ impl Rollback<'_> {
         let mut looks = Looks::new(&self.writer.cluster, self.clock, Evidence::default(), health);
         loop {
             let mut is_free = true;
-            for key in sets {
-                is_free &= self.free(key).await.map_err(|why| stuck(key, &why))?;
+            for set in sets {
+                is_free &= self.free(set).await.map_err(|why| stuck(&set.key, &why))?;
             }
             match looks.look().await {
                 Ok(StepVerdict::Healthy | StepVerdict::Settled) if is_free => return Ok(()),
@@ -312,8 +312,12 @@ impl Rollback<'_> {
     }
 
     /// Deletes the pods that keep a StatefulSet from going back; whether none does.
-    async fn free(&self, key: &ObjectKey) -> Result<bool, Unwritten> {
+    async fn free(&self, before: &Before) -> Result<bool, Unwritten> {
+        let key = &before.key;
         let Some((_, Some(set))) = self.writer.look(key).await? else { return Ok(true) };
+        if uid(&set) != before.before.as_ref().and_then(uid) {
+            return Ok(true);
+        }
         let lookups = super::health::lookups(&set);
         let Some(lookup) = lookups.first() else { return Ok(true) };
         let (pods, namespace) = (Resource::pod(), Some(lookup.namespace.as_str()));

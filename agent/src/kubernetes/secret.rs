@@ -15,7 +15,11 @@ pub(super) fn encode(object: &mut Value) {
     let Some(texts) = object["stringData"].as_object() else { return };
     let encoded: Option<Map<String, Value>> = texts
         .iter()
-        .map(|(key, text)| Some((key.clone(), BASE64_STANDARD.encode(text.as_str()?).into())))
+        .map(|(key, text)| {
+            // A key without a value is an empty one.
+            let text = if text.is_null() { "" } else { text.as_str()? };
+            Some((key.clone(), BASE64_STANDARD.encode(text).into()))
+        })
         .collect();
     let Some(encoded) = encoded else { return };
     let Some(fields) = object.as_object_mut() else { return };

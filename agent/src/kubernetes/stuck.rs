@@ -16,14 +16,17 @@ const REVISION: &str = "controller-revision-hash";
 pub(crate) fn stuck_pods<'a>(set: &Value, pods: &'a [Value]) -> Option<Vec<&'a Value>> {
     let text = |pointer: &str| set.pointer(pointer).and_then(Value::as_str);
     let number = |pointer: &str| set.pointer(pointer).and_then(Value::as_i64);
-    if text("/spec/podManagementPolicy") == Some("Parallel") {
+    let is_by_hand = text("/spec/updateStrategy/type") == Some("OnDelete");
+    if is_by_hand || text("/spec/podManagementPolicy") == Some("Parallel") {
         return Some(Vec::new());
     }
     if number("/status/observedGeneration") < generation(set) {
         return None;
     }
     let wanted = text("/status/updateRevision")?;
+    let first = number("/spec/ordinals/start").unwrap_or_default();
     let partition = number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or_default();
+    let partition = first.saturating_add(partition);
     let owner = uid(set);
     let is_stuck = |pod: &&Value| {
         is_controlled(pod, owner)

@@ -12,10 +12,7 @@ use lockstep_shared::{
 use super::Post;
 use crate::{
     debts, error_text,
-    kubernetes::{
-        client::{Access, Cluster, NoCluster},
-        undo::UndoSecrets,
-    },
+    kubernetes::{client::Cluster, undo::UndoSecrets},
     undo::{Owed, StoreError, UndoStore},
 };
 
@@ -67,7 +64,7 @@ impl Seat {
         }
         let options = &post.options.kubernetes;
         if options.is_configured() {
-            match patiently(options, None).await {
+            match options.cluster_at_last(None).await {
                 Ok(cluster) => return Self::in_clusters(post, key, cluster).await,
                 Err(error) => tracing::warn!(run = %key.run, "its cluster is not seen: {error}"),
             }
@@ -190,21 +187,8 @@ async fn cluster(post: &Post, target: &KubernetesTarget) -> Result<Cluster, Stri
         return Err(wrong_cluster(name, wanted, post.options.cluster.as_deref()));
     }
     let context = target.context.as_deref();
-    let found = patiently(&post.options.kubernetes, context).await;
+    let found = post.options.kubernetes.cluster_at_last(context).await;
     found.map_err(|error| format!("{name} has a Kubernetes target, and {error}"))
-}
-
-/// The cluster, asked for as long as only its credentials do not come.
-async fn patiently(access: &Access, context: Option<&str>) -> Result<Cluster, NoCluster> {
-    loop {
-        match access.cluster(context).await {
-            Err(error @ NoCluster::NoCredentials) => {
-                tracing::error!("holding: {error}; trying again");
-                tokio::time::sleep(ASK_AGAIN).await;
-            }
-            found => return found,
-        }
-    }
 }
 
 fn wrong_cluster(workflow: &WorkflowName, wanted: &str, own: Option<&str>) -> String {

@@ -28,7 +28,7 @@ pub(super) async fn in_cluster(
     let context = home.as_ref().map(|home| home.context.as_str());
     let found = match &home {
         Some(home) => access.home(home).await,
-        None => access.cluster(None).await,
+        None => access.cluster_at_last(None).await,
     };
     let cluster = match found {
         Ok(cluster) => cluster,

@@ -40,19 +40,25 @@ pub fn masked(object: &Value) -> Value {
 pub(super) fn drawn(text: &str) -> String {
     let mut drawn = String::with_capacity(text.len());
     let mut document = String::new();
+    let has_secrets = is_about_secrets(text);
     for line in text.split_inclusive('\n') {
-        if line.starts_with("---") {
-            draw(&document, &mut drawn);
+        // A key that is not indented begins with more dashes, and begins no document.
+        let rest = line.strip_prefix("---");
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace)) {
+            draw(&document, has_secrets, &mut drawn);
             document.clear();
         }
         document.push_str(line);
     }
-    draw(&document, &mut drawn);
+    draw(&document, has_secrets, &mut drawn);
     drawn
 }
 
-fn draw(document: &str, drawn: &mut String) {
-    if !is_about_secrets(document) {
+/// `has_secrets`: whether the text has any. Then a part that does not say what it is may be the rest
+/// of one.
+fn draw(document: &str, has_secrets: bool, drawn: &mut String) {
+    let may_be_one = || !says_its_kind(document) || document.contains("stringData");
+    if !is_about_secrets(document) && !(has_secrets && may_be_one()) {
         return drawn.push_str(document);
     }
     let mut public = false;
@@ -71,14 +77,20 @@ fn draw(document: &str, drawn: &mut String) {
     }
 }
 
-/// Whether `kind: Secret` is in it somewhere, or something that begins so.
+/// Whether `kind: Secret` is in it somewhere, or something that begins so, however it is spelt.
 fn is_about_secrets(document: &str) -> bool {
-    document.match_indices("Secret").any(|(at, _)| {
+    let document = document.to_ascii_lowercase();
+    document.match_indices("secret").any(|(at, _)| {
         let before = document.get(..at).unwrap_or_default();
-        let before = before.trim_end_matches([' ', '\t', '"', '\'']);
+        let before = before.trim_end_matches([' ', '\t', '\r', '\n', '"', '\'']);
         let key = before.strip_suffix(':').unwrap_or_default();
         key.trim_end_matches([' ', '"', '\'']).ends_with("kind")
     })
+}
+
+fn says_its_kind(document: &str) -> bool {
+    let mut lines = document.lines().map(|line| line.trim_start_matches(['{', ' ', '"', '\'']));
+    lines.any(|line| line.starts_with("kind")) || document.trim().is_empty()
 }
 
 #[cfg(test)]
@@ -113,6 +125,21 @@ mod tests {
         let shown = masked(&secret);
         assert!(!shown.to_string().contains("deep"), "{shown}");
         assert_eq!(shown["metadata"], secret["metadata"]);
+    }
+
+    #[test]
+    fn no_spelling_and_no_lost_indent_shows_the_value_of_a_secret() {
+        for text in [
+            "kind: Secret\nstringData:\n  tls.key: |\n-----BEGIN KEY-----\ndeep\n-----END KEY-----\n",
+            "kind:\n  Secret\nstringData: { a: deep }\n",
+            "kind: secret\nstringData: { a: deep }\n",
+            "kind: Secret\n---\nstringData: { a: deep }\n",
+            "kind: Secret\nstringData:\n  a: |\n---\ndeep\n",
+        ] {
+            let drawn = drawn(text);
+            assert!(!drawn.contains("deep"), "{drawn}");
+            assert_eq!(drawn.lines().count(), text.lines().count());
+        }
     }
 
     #[test]

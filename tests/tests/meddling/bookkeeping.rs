@@ -78,7 +78,7 @@ async fn a_namespace_that_somebody_deletes_fails_the_run_and_leaves_nothing_to_u
 /// Gives the agent everywhere what it may do in the service's namespace.
 async fn everywhere(service: &Service, home: &str) -> Result<()> {
     let (cluster, name) = (service.stage.cluster, format!("everywhere-{}", service.namespace));
-    let role = cluster.get(&["role", "lockstep-backend", "-n", &service.namespace]).await?;
+    let role = cluster.get(&["role", "lockstep.shop.backend", "-n", &service.namespace]).await?;
     let version = "rbac.authorization.k8s.io/v1";
     let namespace = cluster.get(&["namespace", home]).await?;
     let metadata = json!({ "name": name, "ownerReferences": [{

@@ -19,14 +19,14 @@ struct Bound {
 impl Bound {
     async fn open() -> Result<Self> {
         let (service, agent) = Service::open().await?;
-        let binding = service.kubectl("get rolebinding lockstep-backend -o json").await?;
+        let binding = service.kubectl("get rolebinding lockstep.shop.backend -o json").await?;
         let before = service.objects().await?;
         Ok(Self { service, agent, binding, before })
     }
 
     /// Takes the rights away, and waits until the agent knows.
     async fn take(&self) -> Result<()> {
-        self.service.kubectl("delete rolebinding lockstep-backend").await?;
+        self.service.kubectl("delete rolebinding lockstep.shop.backend").await?;
         self.agent.prints("holds: the workflow's lock is not held", SOON).await
     }
 

@@ -108,6 +108,19 @@ impl Access {
     /// # Errors
     /// [`NoCluster`] if there is no configuration, or it makes no connection.
     pub async fn cluster(&self, context: Option<&str>) -> Result<Cluster, NoCluster> {
+        self.connected(context, false).await
+    }
+
+    /// The same, waited for as long as only its credentials do not come: who does not know what he
+    /// owes can do nothing.
+    ///
+    /// # Errors
+    /// [`NoCluster`] if there is no configuration, or it makes no connection.
+    pub async fn cluster_at_last(&self, context: Option<&str>) -> Result<Cluster, NoCluster> {
+        self.connected(context, true).await
+    }
+
+    async fn connected(&self, context: Option<&str>, wait: bool) -> Result<Cluster, NoCluster> {
         let (mut config, context) = self.config(context).await?;
         config.connect_timeout = Some(CONNECT_LIMIT);
         // Whoever asks knows whether asking again is right; a write has to end in its time.
@@ -119,7 +132,7 @@ impl Access {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let namespace = config.default_namespace.clone();
         let url = config.cluster_url.to_string();
-        let client = connect(config).await?;
+        let client = connect(config, wait).await?;
         Ok(Cluster::new(client, url, namespace, context))
     }
 
@@ -148,18 +161,23 @@ impl Access {
 
 /// The connection. A kubeconfig may name a program that gives the credentials, and the library
 /// waits for it: on a thread of its own, since it may never end.
-async fn connect(config: Config) -> Result<Client, NoCluster> {
-    let (sender, made) = tokio::sync::oneshot::channel();
+async fn connect(config: Config, wait: bool) -> Result<Client, NoCluster> {
+    let (sender, mut made) = tokio::sync::oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
     std::thread::spawn(move || {
         let _entered = runtime.enter();
         // Who gave up waiting needs no answer.
         let _ = sender.send(Client::try_from(config));
     });
-    match tokio::time::timeout(CREDENTIALS_LIMIT, made).await {
-        Ok(Ok(made)) => made.map_err(|error| NoCluster::because(&error)),
-        Ok(Err(_)) => Err(NoCluster::Unknown("the connection could not be made".to_owned())),
-        Err(_) => Err(NoCluster::NoCredentials),
+    loop {
+        match tokio::time::timeout(CREDENTIALS_LIMIT, &mut made).await {
+            Ok(Ok(made)) => return made.map_err(|error| NoCluster::because(&error)),
+            Ok(Err(_)) => {
+                return Err(NoCluster::Unknown("the connection could not be made".to_owned()));
+            }
+            Err(_) if wait => tracing::error!("holding: {}", NoCluster::NoCredentials),
+            Err(_) => return Err(NoCluster::NoCredentials),
+        }
     }
 }
 

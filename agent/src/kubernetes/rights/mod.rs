@@ -84,7 +84,7 @@ const DROPPED_WIDE: &[&str] = &["get", "delete"];
 const LOCK: &[(&str, &str, &[&str])] =
     &[("coordination.k8s.io", "leases", &["get", "create", "patch", "delete"])];
 
-/// What is looked at besides, in the namespace of any objects: what was the matter with them, and
+/// What is looked at besides: what was the matter with them, and
 /// whose replicas are not ours.
 const BESIDES: &[(&str, &str, &[&str])] =
     &[("", "events", &["list"]), ("autoscaling", "horizontalpodautoscalers", &["list"])];
@@ -104,7 +104,7 @@ const KEPT: &[(&str, &str, &[&str])] =
 pub fn at_target(brought: &BTreeSet<Brought>, dropped: &BTreeSet<Brought>) -> Rights {
     let mut rights = listed(LOCK);
     if !brought.is_empty() {
-        rights = together(rights, listed(BESIDES));
+        rights = together(rights, besides());
     }
     for kind in brought {
         rights.entry(kind.subject()).or_default().extend(kind.verbs(BROUGHT));
@@ -114,6 +114,11 @@ pub fn at_target(brought: &BTreeSet<Brought>, dropped: &BTreeSet<Brought>) -> Ri
         rights.entry(kind.subject()).or_default().extend(kind.verbs(DROPPED));
     }
     rights
+}
+
+/// The rights in the target's namespace of a workflow that brings any objects.
+pub fn besides() -> Rights {
+    listed(BESIDES)
 }
 
 /// What is looked at to judge objects of a kind.

@@ -9,6 +9,8 @@ use lockstep_shared::{
     time::Span,
 };
 
+use tokio::time::Instant;
+
 use super::{
     super::{
         claim::Way,
@@ -34,6 +36,9 @@ const LEASE_LIMIT: Duration = Duration::from_secs(60);
 
 /// The pause before the API server is asked again that did not answer.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a rollback tries to take the undo record over: it is read all the same.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What one order leaves for the next.
 #[derive(Default)]
@@ -99,22 +104,37 @@ impl Inner {
         if let Some(record) = self.known.lock().await.record.clone() {
             return Ok(record);
         }
-        let read = Arc::new(self.read_record().await?);
+        let read = Arc::new(self.read_record(None).await?);
         // Whoever stored one meanwhile knows better.
         Ok(self.known.lock().await.record.get_or_insert(read).clone())
     }
 
-    async fn read_record(&self) -> Result<Record, Failure> {
+    /// The same, asked for while the API server does not answer and the order has time.
+    pub(super) async fn record_within(&self, pace: &Pace) -> Result<Arc<Record>, Failure> {
+        if let Some(record) = self.known.lock().await.record.clone() {
+            return Ok(record);
+        }
+        let read = Arc::new(self.read_record(Some(pace)).await?);
+        Ok(self.known.lock().await.record.get_or_insert(read).clone())
+    }
+
+    async fn read_record(&self, pace: Option<&Pace>) -> Result<Record, Failure> {
         let Some(secrets) = self.secrets() else {
             return Err("its undo record is not in a cluster".to_owned().into());
         };
-        let read = async {
-            match secrets.head(&self.work.key, &self.work.name).await? {
-                Some(head) => secrets.body(&head).await.map(Some),
-                None => Ok(None),
+        let read = async || match secrets.head(&self.work.key, &self.work.name).await? {
+            Some(head) => secrets.body(&head).await.map(Some),
+            None => Ok(None),
+        };
+        let body = loop {
+            match (read().await, pace) {
+                (Err(UndoError::Refused(refusal)), Some(pace)) if refusal.reason.is_transient() => {
+                    tracing::warn!(%refusal, "asking for the undo record again");
+                    pace.pause(ASK_AGAIN).await?;
+                }
+                (read, _) => break read.map_err(|error| error_text(&error))?,
             }
         };
-        let body = read.await.map_err(|error| error_text(&error))?;
         let body = body.ok_or("the undo record is lost, so nothing may be written".to_owned())?;
         serde_json::from_slice(&body)
             .map_err(|error| format!("the undo record cannot be read: {error}").into())
@@ -127,10 +147,18 @@ impl Inner {
         way: Way,
     ) -> Result<Arc<Record>, Failure> {
         let Some(secrets) = self.secrets() else { return self.record().await };
+        let until = Instant::now() + PATIENCE;
         loop {
             let taken = secrets.take_over(writer.mark.epoch, &self.work.key, &self.work.name).await;
             match taken {
                 Ok(()) => break,
+                Err(UndoError::Refused(refusal))
+                    if refusal.reason.is_transient()
+                        && (way == Way::Forward || Instant::now() < until) =>
+                {
+                    tracing::warn!(%refusal, "trying again");
+                    writer.pace.pause(ASK_AGAIN).await?;
+                }
                 // On the way back it is only read: what refuses it must not be in the way, and a
                 // log that was restored counts from less again.
                 Err(error @ (UndoError::Superseded { .. } | UndoError::Refused(_)))
@@ -139,14 +167,10 @@ impl Inner {
                     tracing::warn!(%error, "the undo record is not taken over");
                     break;
                 }
-                Err(UndoError::Refused(refusal)) if refusal.reason.is_transient() => {
-                    tracing::warn!(%refusal, "trying again");
-                    writer.pace.pause(ASK_AGAIN).await?;
-                }
                 Err(error) => return Err(error_text(&error).into()),
             }
         }
-        let record = Arc::new(self.read_record().await?);
+        let record = Arc::new(self.read_record(Some(&writer.pace)).await?);
         self.known.lock().await.record = Some(record.clone());
         Ok(record)
     }

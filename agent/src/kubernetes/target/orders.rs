@@ -163,7 +163,7 @@ impl Inner {
     ) -> Result<Undone, Stuck> {
         let failed = |failure: Failure| Stuck { error: failure.error, left: Vec::new() };
         let writer = self.writer(epoch, pace).await.map_err(failed)?;
-        let known = self.record().await.map_err(failed)?;
+        let known = self.record_within(&writer.pace).await.map_err(failed)?;
         let planned = known.plan.plan.steps.get(step).map(|planned| &planned.action);
         let Some(Action::Deploy(deploy)) = planned else {
             return Err(failed(format!("its undo record has no deploy step {step}").into()));
@@ -179,15 +179,19 @@ impl Inner {
         };
         rollback.open().await?;
         self.claim(&writer, step, Way::Back).await.map_err(failed)?;
-        let record = self.record().await.map_err(failed)?;
+        let record = self.record_within(&writer.pace).await.map_err(failed)?;
         let in_doubt = self.late.rest().is_some();
         let undone = rollback.step(record.of_step(step).collect()).await?;
         if !in_doubt {
             return Ok(undone);
         }
         // What was sent before may have been carried out meanwhile.
-        let stopped = |ended: Ended| Stuck { error: ended.to_string(), left: Vec::new() };
-        writer.pace.pause(self.late.rest().unwrap_or_default()).await.map_err(stopped)?;
+        match writer.pace.pause(self.late.rest().unwrap_or_default()).await {
+            Ok(()) => {}
+            // What is known is told: another try would find the same, as late.
+            Err(Ended::TimedOut(_)) => return Ok(undone),
+            Err(ended) => return Err(Stuck { error: ended.to_string(), left: Vec::new() }),
+        }
         rollback.open().await?;
         rollback.step(record.of_step(step).collect()).await
     }

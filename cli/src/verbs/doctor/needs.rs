@@ -46,6 +46,7 @@ impl fmt::Display for Place {
 
 /// What one agent needs.
 pub(super) struct Needs {
+    pipeline: String,
     workflow: String,
     target: String,
     rights: BTreeMap<Place, Rights>,
@@ -72,10 +73,11 @@ impl Needs {
     ) -> Result<Self, Refusal> {
         let target = &whose.target.namespace;
         let Kinds { brought, dropped, unknown } = kinds;
-        let mut rights = BTreeMap::from([(
-            Place::Namespace(target.clone()),
-            rights::at_target(&brought.namespaced, &dropped.namespaced),
-        )]);
+        let mut at_target = rights::at_target(&brought.namespaced, &dropped.namespaced);
+        if !brought.cluster_wide.is_empty() {
+            at_target = rights::together(at_target, rights::besides());
+        }
+        let mut rights = BTreeMap::from([(Place::Namespace(target.clone()), at_target)]);
         let home = rights.entry(Place::Namespace(cluster.namespace().to_owned())).or_default();
         *home = rights::together(std::mem::take(home), rights::at_home());
         let wide = rights::cluster_wide(&brought.cluster_wide, &dropped.cluster_wide);
@@ -94,6 +96,7 @@ impl Needs {
             )
         };
         Ok(Self {
+            pipeline: whose.plan.pipeline.to_string(),
             workflow: whose.name.to_string(),
             target: target.clone(),
             rights,
@@ -109,6 +112,14 @@ impl Needs {
         }
     }
 
+    /// Where a rule of it has to be given: an address that is no object's is in no namespace.
+    fn place_of(&self, grant: &Grant, rule: &Value) -> Place {
+        match rule.get("nonResourceURLs") {
+            Some(_) => Place::Cluster,
+            None => self.place(grant),
+        }
+    }
+
     /// What these credentials may not do of it.
     pub(super) async fn lacks(&self, cluster: &Cluster) -> Result<Lacks, Refusal> {
         let mut lacks = Lacks { unsure: !self.remarks.is_empty(), ..Lacks::default() };
@@ -121,7 +132,7 @@ impl Needs {
             let bind = grant.bound.iter().map(Bound::deed).collect::<BTreeSet<_>>();
             let may_bind =
                 !bind.is_empty() && missing(cluster, place.name(), bind).await?.is_empty();
-            let is_settled = may_bind && grant.unknown == Some(Unknown::Hidden);
+            let is_settled = may_bind && grant.unknown != Some(Unknown::Absent);
             if let Some(remark) = remark(grant).filter(|_| !is_settled) {
                 lacks.remarks.push(remark);
                 lacks.unsure = true;
@@ -135,19 +146,25 @@ impl Needs {
 
     /// The Roles that give it: one for each namespace, and one for the cluster.
     fn roles(&self) -> Vec<Value> {
-        let name = format!("lockstep-{}", self.workflow);
+        let name = format!("lockstep.{}.{}", self.pipeline, self.workflow);
         let mut roles = Vec::new();
         for (place, rights) in &self.rights {
             let grants = self.grants.iter();
-            let given = grants.filter(|grant| self.place(grant) == *place && !grant.escalates());
-            let more: Vec<Value> = given.flat_map(|grant| grant.beyond(rights)).collect();
+            let given = grants.filter(|grant| !grant.escalates());
+            let more: Vec<Value> = given
+                .flat_map(|grant| {
+                    let rules = grant.beyond(rights).into_iter();
+                    rules.filter(|rule| self.place_of(grant, rule) == *place)
+                })
+                .collect();
             match place {
                 Place::Namespace(namespace) => {
                     roles.push(rights::role(&name, namespace, rights, &more));
                 }
                 Place::Cluster if rights.is_empty() && more.is_empty() => {}
                 Place::Cluster => {
-                    let name = format!("lockstep-{}-{}", self.target, self.workflow);
+                    let name =
+                        format!("lockstep.{}.{}.{}", self.target, self.pipeline, self.workflow);
                     roles.push(rights::cluster_role(&name, rights, &more));
                 }
             }
@@ -230,7 +247,8 @@ mod tests {
             (Place::Cluster, Rights::new()),
         ]);
         let (workflow, target) = ("web".to_owned(), "shop".to_owned());
-        Needs { workflow, target, rights, grants: vec![grant], remarks: Vec::new() }
+        let pipeline = "shop".to_owned();
+        Needs { pipeline, workflow, target, rights, grants: vec![grant], remarks: Vec::new() }
     }
 
     fn grant(scope: Scope, verb: &str) -> Grant {
