@@ -431,6 +431,33 @@ async fn what_is_destroyed_in_one_namespace_is_still_known_in_another() -> Resul
 }
 
 #[tokio::test]
+async fn what_is_in_no_namespace_is_destroyed_with_the_only_one_that_the_workflow_has() -> Result<()>
+{
+    let house = House::open().await?;
+    let Contexts { admin, .. } = house.contexts().await?;
+    house.target("context: eu, allowClusterScoped: true")?;
+    let (name, other) = (house.namespace.clone(), house.cluster().namespace("other").await?);
+    let class = format!(
+        "apiVersion: scheduling.k8s.io/v1\nkind: PriorityClass\nmetadata: {{ name: {name} }}\n\
+         value: 7\n"
+    );
+    house.write("backend.yaml", &class)?;
+    let there = format!("namespace={other}");
+    house.dev(&admin, &[], 0).await?;
+    house.dev(&admin, &["--param", &there], 0).await?;
+    let is_there = async || {
+        let classes = house.cluster().get(&["priorityclasses"]).await?;
+        let mut names = classes["items"].as_array().into_iter().flatten();
+        anyhow::Ok(names.any(|class| class["metadata"]["name"] == name.as_str()))
+    };
+    house.with(&admin, &["destroy", FILE, "--yes"], 0).await?;
+    ensure!(is_there().await?, "the other namespace's run has brought it too");
+    house.with(&admin, &["destroy", FILE, "--yes", "--param", &there], 0).await?;
+    ensure!(!is_there().await?, "it is left though nobody has it any more");
+    Ok(())
+}
+
+#[tokio::test]
 async fn as_many_undo_records_of_settled_runs_are_kept_as_was_said() -> Result<()> {
     let house = House::open().await?;
     let _agent = house.agent(&["--undo-history", "2"]).await?;

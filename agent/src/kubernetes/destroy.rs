@@ -2,7 +2,10 @@
 
 mod records;
 
-use lockstep_shared::id::{PipelineName, WorkflowName};
+use lockstep_shared::{
+    id::{PipelineName, WorkflowName},
+    plan::KubernetesTarget,
+};
 use serde_json::Value;
 
 use self::records::About;
@@ -26,24 +29,28 @@ pub struct Destroyed {
     pub left: Vec<String>,
 }
 
-/// Deletes every object of a namespace that bears the workflow's owner label, last installed first;
-/// claims on storage are kept. Then the agents' own records about that namespace go. `records`: the
-/// namespace where these are, if that is known; else they are looked for.
+/// Deletes every object of the target's namespace that bears the workflow's owner label, and those of
+/// no namespace if the target may have them and no other namespace of the workflow's does, last
+/// installed first; claims on storage are kept. Then the agents' own records about that namespace
+/// go. `records`: the namespace where these are, if that is known; else they are looked for.
 ///
 /// # Errors
 /// [`DestroyError`] if what is there cannot be seen, or a run may still have to be undone.
 pub async fn destroy(
     cluster: &Cluster,
-    namespace: &str,
+    target: &KubernetesTarget,
     pipeline: &PipelineName,
     workflow: &WorkflowName,
     records: Option<&str>,
 ) -> Result<Destroyed, DestroyError> {
+    let namespace = target.namespace.as_str();
     let about = About { namespace, pipeline, workflow };
     let kept = about.find(cluster, records).await?;
+    let is_wide = target.allow_cluster_scoped && !kept.iter().any(|kept| kept.others);
     let owner = owner_label(pipeline, workflow);
     let mut objects = Vec::new();
-    for resource in cluster.listable().await? {
+    let listable = cluster.listable().await?.into_iter();
+    for resource in listable.filter(|resource| resource.namespaced || is_wide) {
         let labels = format!("{OWNER_LABEL}={owner}");
         match cluster.list(&resource, Some(namespace), &labels).await {
             Ok(found) => {

@@ -162,6 +162,20 @@ pub(crate) async fn write(
     Err(Unwritten::Stale)
 }
 
+/// Whether the workflow was run for other namespaces as well.
+///
+/// # Errors
+/// [`Refusal`] if that cannot be seen.
+pub async fn has_others(cluster: &Cluster, owner: Owner<'_>) -> Result<bool, Refusal> {
+    let found = cluster.get(&owner.place(cluster)).await?;
+    Ok(found.is_some_and(|secret| others(&secret, owner)))
+}
+
+fn others(secret: &Value, owner: Owner<'_>) -> bool {
+    let data = secret.get("data").and_then(Value::as_object);
+    data.into_iter().flatten().any(|(namespace, _)| namespace != owner.namespace)
+}
+
 /// Removes what is known of one namespace; whether others are left.
 ///
 /// # Errors
@@ -171,8 +185,7 @@ pub async fn forget(cluster: &Cluster, owner: Owner<'_>) -> Result<bool, UndoErr
     let mut refused = None;
     for _ in 0..TRIES {
         let Some(secret) = cluster.get(&place).await? else { return Ok(false) };
-        let data = secret.get("data").and_then(Value::as_object);
-        let others = data.into_iter().flatten().any(|(namespace, _)| namespace != owner.namespace);
+        let others = others(&secret, owner);
         let version = resource_version(&secret).map(str::to_owned);
         let forgotten = if others {
             let patch = json!({

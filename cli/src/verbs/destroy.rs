@@ -131,7 +131,7 @@ async fn take_away(
     let cluster = access.from_outside(target).cluster(None).await;
     let cluster = cluster.or_exit(Exit::Invalid, format!("cannot reach the cluster of {name}"))?;
     let records = access.kube_namespace.as_deref();
-    destroy(&cluster, &target.namespace, &plan.pipeline, name, records)
+    destroy(&cluster, target, &plan.pipeline, name, records)
         .await
         .or_exit(Exit::Unavailable, format!("nothing of {name} was deleted"))
 }

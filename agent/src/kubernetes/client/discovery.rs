@@ -93,8 +93,7 @@ impl Cluster {
         Ok(found)
     }
 
-    /// Every kind with namespaces whose objects can be listed and deleted, in the version that the
-    /// server prefers.
+    /// Every kind whose objects can be listed and deleted, in the version that the server prefers.
     ///
     /// # Errors
     /// [`Refusal`] if the server does not say.
@@ -106,7 +105,7 @@ impl Cluster {
         let mut found = Vec::new();
         for version in std::iter::once("v1".to_owned()).chain(versions) {
             let served = self.ask_served(&version).await?;
-            found.extend(served.into_values().filter(|kind| kind.namespaced && kind.listable));
+            found.extend(served.into_values().filter(|kind| kind.listable));
         }
         Ok(found)
     }

@@ -34,8 +34,8 @@ pub(super) struct Kept {
     secrets: UndoSecrets,
     /// The runs whose records are about the namespace.
     runs: BTreeSet<RunId>,
-    /// Whether there are records about other namespaces.
-    others: bool,
+    /// Whether the workflow was run for other namespaces as well.
+    pub(super) others: bool,
 }
 
 /// What counts in a record here.
@@ -70,6 +70,9 @@ impl About<'_> {
                 }
                 kept.runs.insert(head.key.run);
             }
+            let owner = self.inventory_owner();
+            let others = inventory::has_others(kept.secrets.cluster(), owner).await;
+            kept.others |= others.map_err(UndoError::from)?;
             all.push(kept);
         }
         Ok(all)
@@ -108,9 +111,13 @@ impl About<'_> {
 
     /// Removes it.
     pub(super) async fn forget(self, kept: Kept) -> Result<(), UndoError> {
-        let Self { namespace, pipeline, workflow } = self;
-        let owner = inventory::Owner { pipeline, workflow, namespace };
+        let owner = self.inventory_owner();
         let others = inventory::forget(kept.secrets.cluster(), owner).await? || kept.others;
-        kept.secrets.forget(pipeline, workflow, &kept.runs, !others).await
+        kept.secrets.forget(self.pipeline, self.workflow, &kept.runs, !others).await
+    }
+
+    fn inventory_owner(&self) -> inventory::Owner<'_> {
+        let Self { namespace, pipeline, workflow } = *self;
+        inventory::Owner { pipeline, workflow, namespace }
     }
 }
