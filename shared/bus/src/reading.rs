@@ -108,7 +108,8 @@ impl Bus {
         if filter.is_empty() {
             return Ok(self.reading(floor, &[], Duration::ZERO));
         }
-        let mut lost = 0;
+        // What a server last said: more than that the last question was not answered in time.
+        let (mut lost, mut said) = (0, None);
         loop {
             let asked_after = called.elapsed();
             let (reason, pause) = match self.read_once(filter, until).await {
@@ -137,8 +138,11 @@ impl Bus {
                     (reason, AFTER_SILENCE)
                 }
             };
+            if pause == ASK_AGAIN {
+                said = Some(reason.clone());
+            }
             if Instant::now() + pause >= until {
-                return Err(ReadError::TimedOut { reason });
+                return Err(ReadError::TimedOut { reason: said.unwrap_or(reason) });
             }
             tracing::debug!(reason, "no reading yet; asking again");
             tokio::time::sleep(pause).await;
