@@ -58,7 +58,8 @@ pub(super) fn drawn(text: &str) -> String {
 /// of one.
 fn draw(document: &str, has_secrets: bool, drawn: &mut String) {
     let may_be_one = || !says_its_kind(document) || document.contains("stringData");
-    if !is_about_secrets(document) && !(has_secrets && may_be_one()) {
+    let is_hidden = is_about_secrets(document) || (has_secrets && may_be_one());
+    if !is_hidden {
         return drawn.push_str(document);
     }
     let mut public = false;
