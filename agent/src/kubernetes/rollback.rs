@@ -1,10 +1,10 @@
 //! Giving a step's objects back what they were (rules 23 to 30).
 //!
-//! First everything that existed is restored, config before workloads; then what the run created is
-//! deleted, last first; then what was restored has to be healthy. Only what would be in the way of
-//! restoring goes before it: autoscalers, webhooks and policies of the run's own. Every part looks at the objects
-//! as they are, so it may be cut off anywhere and begun again. What to ask for is decided in
-//! `restore`.
+//! What would be in the way goes before anything else: webhooks and policies of the run's own, and an
+//! autoscaler of its own before what it scales. Then everything that existed is restored, config
+//! before workloads; then what the run created is deleted, last first; then what was restored has to
+//! be healthy. Every part looks at the objects as they are, so it may be cut off anywhere and begun
+//! again. What to ask for is decided in `restore`.
 
 use std::time::Duration;
 

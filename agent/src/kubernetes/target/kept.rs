@@ -101,20 +101,20 @@ impl Inner {
 
     /// What undoes the run, read once.
     pub(super) async fn record(&self) -> Result<Arc<Record>, Failure> {
-        if let Some(record) = self.known.lock().await.record.clone() {
-            return Ok(record);
-        }
-        let read = Arc::new(self.read_record(None).await?);
-        // Whoever stored one meanwhile knows better.
-        Ok(self.known.lock().await.record.get_or_insert(read).clone())
+        self.known_record(None).await
     }
 
     /// The same, asked for while the API server does not answer and the order has time.
     pub(super) async fn record_within(&self, pace: &Pace) -> Result<Arc<Record>, Failure> {
+        self.known_record(Some(pace)).await
+    }
+
+    async fn known_record(&self, pace: Option<&Pace>) -> Result<Arc<Record>, Failure> {
         if let Some(record) = self.known.lock().await.record.clone() {
             return Ok(record);
         }
-        let read = Arc::new(self.read_record(Some(pace)).await?);
+        let read = Arc::new(self.read_record(pace).await?);
+        // Whoever stored one meanwhile knows better.
         Ok(self.known.lock().await.record.get_or_insert(read).clone())
     }
 
