@@ -442,6 +442,9 @@ async fn what_is_in_no_namespace_is_destroyed_with_the_only_one_that_the_workflo
          value: 7\n"
     );
     house.write("backend.yaml", &class)?;
+    // Nobody else in this cluster runs a pipeline of this name for other namespaces.
+    let pipeline = fs::read_to_string(house.stage.folder().join(FILE))?;
+    house.write(FILE, &pipeline.replace("name: shop", &format!("name: {name}")))?;
     let there = format!("namespace={other}");
     house.dev(&admin, &[], 0).await?;
     house.dev(&admin, &["--param", &there], 0).await?;
@@ -450,8 +453,9 @@ async fn what_is_in_no_namespace_is_destroyed_with_the_only_one_that_the_workflo
         let mut names = classes["items"].as_array().into_iter().flatten();
         anyhow::Ok(names.any(|class| class["metadata"]["name"] == name.as_str()))
     };
-    house.with(&admin, &["destroy", FILE, "--yes"], 0).await?;
-    ensure!(is_there().await?, "the other namespace's run has brought it too");
+    let told = house.with(&admin, &["destroy", FILE, "--yes"], 0).await?;
+    ensure!(is_there().await?, "the other namespace's run has brought it too: {told}");
+    ensure!(told.contains("run for other namespaces too"), "and that is told: {told}");
     house.with(&admin, &["destroy", FILE, "--yes", "--param", &there], 0).await?;
     // The server takes a moment for what it deletes in the foreground.
     until("it is gone with the last namespace", SOON, async || match is_there().await {

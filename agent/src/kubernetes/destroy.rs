@@ -30,9 +30,10 @@ pub struct Destroyed {
 }
 
 /// Deletes every object of the target's namespace that bears the workflow's owner label, and those of
-/// no namespace if the target may have them and no other namespace of the workflow's does, last
-/// installed first; claims on storage are kept. Then the agents' own records about that namespace
-/// go. `records`: the namespace where these are, if that is known; else they are looked for.
+/// no namespace if the target may have them, last installed first. Claims on storage are kept, and
+/// what is in no namespace if the workflow was run for other namespaces too. Then the agents' own
+/// records about that namespace go. `records`: the namespace where these are, if that is known; else
+/// they are looked for.
 ///
 /// # Errors
 /// [`DestroyError`] if what is there cannot be seen, or a run may still have to be undone.
@@ -46,11 +47,11 @@ pub async fn destroy(
     let namespace = target.namespace.as_str();
     let about = About { namespace, pipeline, workflow };
     let kept = about.find(cluster, records).await?;
-    let is_wide = target.allow_cluster_scoped && !kept.iter().any(|kept| kept.others);
+    let is_shared = kept.iter().any(|kept| kept.others);
     let owner = owner_label(pipeline, workflow);
     let mut objects = Vec::new();
     let listable = cluster.listable().await?.into_iter();
-    for resource in listable.filter(|resource| resource.namespaced || is_wide) {
+    for resource in listable.filter(|it| it.namespaced || target.allow_cluster_scoped) {
         let labels = format!("{OWNER_LABEL}={owner}");
         match cluster.list(&resource, Some(namespace), &labels).await {
             Ok(found) => {
@@ -69,6 +70,10 @@ pub async fn destroy(
     for Owned { key, place, uid } in objects {
         if is_kept(&key) {
             destroyed.kept.push(key.to_string());
+            continue;
+        }
+        if is_shared && key.namespace.is_none() {
+            destroyed.kept.push(format!("{key}: the workflow was run for other namespaces too"));
             continue;
         }
         let how = Delete { uid: Some(uid), foreground: true, ..Delete::default() };
