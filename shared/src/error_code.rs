@@ -211,6 +211,9 @@ codes! {
     UnusedImage "unused-image" Skippable "an image that no container has",
         "`images` replaces by the name of an image without tag and digest. One that is found nowhere is a misspelt one, and the version that it carries would be deployed nowhere.",
         "Correct the name, or remove it.";
+    UnusedHealthRule "unused-health-rule" Skippable "a `healthy` rule for a kind that no object has",
+        "`healthy` has a rule for each kind, written `Kind` or `Kind.group`. One that is found nowhere is a misspelt one, and the objects that it is meant for would be judged as if there were none.",
+        "Correct the kind, or remove the rule.";
     BundleTooLarge "bundle-too-large" Structural "too many manifests",
         "All objects of a workflow travel in one bundle.",
         "Split the workflow, or leave large objects out.";

@@ -137,7 +137,8 @@ impl<'a> Reading<'a> {
         let named = format!("step `{}` of workflow `{}`", step.name, gathered.workflow);
         if whole {
             self.nothing(gathered, &named);
-            self.unused(gathered, deploy, &named);
+            self.unused_images(gathered, deploy, &named);
+            self.unused_rules(gathered, deploy, &named);
         }
         if !rendered.hooks.is_empty() {
             self.findings
@@ -199,7 +200,7 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn unused(&mut self, gathered: &Gathered, deploy: &Deploy, named: &str) {
+    fn unused_images(&mut self, gathered: &Gathered, deploy: &Deploy, named: &str) {
         let used: BTreeSet<&String> = self.of_step(gathered).flat_map(|at| &at.used).collect();
         let unused = deploy.images.keys().filter(|name| !used.contains(name));
         let unused: Vec<&str> = unused.map(String::as_str).collect();
@@ -218,6 +219,30 @@ impl<'a> Reading<'a> {
                 format!("no container of {named} has the image {}", listed(&unused)),
             )
             .at(place, "`images` of this step")
+            .help(help);
+    }
+
+    fn unused_rules(&mut self, gathered: &Gathered, deploy: &Deploy, named: &str) {
+        let kind = |at: &Placed<'_>| (at.identity.kind.clone(), at.identity.group.clone());
+        let there: BTreeSet<(String, String)> = self.of_step(gathered).map(kind).collect();
+        let is_used = |rule: &str| {
+            there.iter().any(|(kind, group)| rule == kind || rule == format!("{kind}.{group}"))
+        };
+        let unused: Vec<&String> = deploy.healthy.keys().filter(|rule| !is_used(rule)).collect();
+        let Some(first) = unused.first() else { return };
+        let kinds: BTreeSet<&str> = there.iter().map(|(kind, _)| kind.as_str()).collect();
+        let meant = first.split('.').next().unwrap_or(first);
+        let help = match suggest::nearest(meant, kinds.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("its objects are of the kinds: {}", listed(&kinds)),
+        };
+        let place = self.planned.place_of(&gathered.workflow, gathered.step);
+        self.findings
+            .report(
+                Code::UnusedHealthRule,
+                format!("no object of {named} is of the kind {}", listed(&unused)),
+            )
+            .at(place, "`healthy` of this step")
             .help(help);
     }
 

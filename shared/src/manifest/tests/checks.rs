@@ -159,6 +159,22 @@ fn an_image_that_no_container_has_is_refused_with_the_one_that_was_meant() {
 }
 
 #[test]
+fn a_health_rule_for_a_kind_that_no_object_has_is_refused_with_the_one_that_was_meant() {
+    let till = "apiVersion: example.com/v1\nkind: Till\nmetadata: { name: a }\n";
+    let of = |kind: &str| format!("healthy: {{ {kind}: {{ current: status.open }} }}");
+    for right in ["Till", "Till.example.com"] {
+        assert!(one(&of(right), till).is_ok(), "{right}");
+    }
+    let refused = said(one(&of("Til"), till));
+    assert!(refused.contains("lockstep::unused-health-rule"), "{refused}");
+    assert!(refused.contains("did you mean `Till`?"), "{refused}");
+    let refused = said(one(&of("Till.example.org"), till));
+    assert!(refused.contains("is of the kind Till.example.org"), "{refused}");
+    let planned = planned(&[("web", "namespace: web", &[&of("Til")])], &["unused-health-rule"]);
+    assert!(deployment(&planned, &[step("web", 0, &[("a.yaml", till)])]).is_ok());
+}
+
+#[test]
 fn a_step_without_objects_is_refused() {
     let said = said(one("wait: false", "# nothing\n---\n"));
     assert!(said.contains("step `deploy` of workflow `web` has nothing to deploy"), "{said}");
