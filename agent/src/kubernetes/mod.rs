@@ -13,6 +13,7 @@ pub mod changed;
 pub(crate) mod claim;
 pub mod class;
 pub mod client;
+pub(crate) mod defaults;
 pub mod destroy;
 pub mod evidence;
 pub(crate) mod fence;

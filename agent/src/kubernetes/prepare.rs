@@ -19,6 +19,7 @@ use super::{
     apply::leave_replicas,
     class::{self, Answer, Class, Outcome, Terms},
     client::{Apply, Cluster, Place, Reason, Refusal, Resource},
+    defaults::defaulted,
     fields::{FieldSet, get, put},
     health::{self, Health, Pin, Related, Rules, Sight},
     looks,
@@ -181,7 +182,11 @@ impl Looking<'_> {
             _ => Ok(FieldSet::new()),
         };
         let dropped = dropped.map_err(|error| problem(error_text(&error)))?;
-        let becomes = class::becomes(planned.as_ref().unwrap_or(&wanted.body), &dropped);
+        let mut becomes = class::becomes(planned.as_ref().unwrap_or(&wanted.body), &dropped);
+        if let Some(live) = live.as_ref().filter(|_| !dropped.is_empty()) {
+            let found = defaulted(cluster, &place, live, &becomes).await?;
+            becomes = found.unwrap_or(becomes);
+        }
         if let Some(refused) = health::refusal(&becomes, self.deploy.wait) {
             return Err(problem(refused.to_string()));
         }
@@ -200,8 +205,8 @@ impl Looking<'_> {
         }
         let unhealthy = self.unhealthy(live.as_ref()).await?;
         let mut shown = ObjectPreview::new(wanted, &outcome, &class);
-        if let (Some(live), Some(planned)) = (&live, &planned) {
-            shown.fields = preview::changes(live, planned, &outcome, &dropped);
+        if let Some(live) = live.as_ref().filter(|_| planned.is_some()) {
+            shown.fields = preview::changes(live, &becomes, &outcome, &dropped);
         }
         shown.notes.extend(adopted);
         if let Some(why) = &unhealthy {

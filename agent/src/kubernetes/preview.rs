@@ -99,24 +99,26 @@ impl ObjectPreview {
     }
 }
 
-/// The fields that an update changes, and those of adopted managers that it drops.
+/// The fields that an update changes, among them those of adopted managers that it drops.
 pub(crate) fn changes(
     live: &Value,
-    planned: &Value,
+    becomes: &Value,
     outcome: &Outcome,
     dropped: &FieldSet,
 ) -> Vec<FieldChange> {
     let Outcome::Update(changed) = outcome else { return Vec::new() };
-    let (before, after) = (masked(live), masked(planned));
+    let (before, after) = (masked(live), masked(becomes));
     let shown = |object: &Value, path: &Path| {
         get(object, path).map(|value| cut(&value.to_string(), MAX_VALUE_BYTES))
     };
     let change = |path: &Path| FieldChange {
         path: path.to_string(),
         before: shown(&before, path),
-        after: shown(&after, path).filter(|_| !dropped.contains(path)),
+        after: shown(&after, path),
     };
-    changed.union(dropped).paths().iter().take(MAX_CHANGES).map(change).collect()
+    let all = changed.union(dropped).paths();
+    let changes = all.iter().filter(|path| get(live, path) != get(becomes, path));
+    changes.take(MAX_CHANGES).map(change).collect()
 }
 
 #[cfg(test)]

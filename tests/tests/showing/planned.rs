@@ -6,26 +6,7 @@ use anyhow::{Context, Result, ensure};
 use lockstep_tests::stage::FILE;
 use serde_json::{Value, json};
 
-use super::Scene;
-
-const PIPELINE: &str = r#"
-apiVersion: lockstep.dev/v1alpha1
-kind: Pipeline
-metadata: { name: shop }
-spec:
-  barriers: { both: {} }
-  workflows:
-    - name: backend
-      target: { kubernetes: { namespace: BACKEND } }
-      steps:
-        - deploy: { manifests: [backend.yaml], timeout: 1m, settle: 0s }
-        - barrier: both
-    - name: frontend
-      target: { kubernetes: { namespace: FRONTEND } }
-      steps:
-        - deploy: { manifests: [frontend.yaml], timeout: 1m, settle: 0s, irreversible: accept }
-        - barrier: both
-"#;
+use super::{BOTH, Scene};
 
 /// What an earlier run brings to the backend.
 const FIRST: &str = r#"
@@ -84,6 +65,15 @@ spec:
     spec: { containers: [{ name: app, image: "shop/web:TAG" }] }
 "#;
 
+/// A Service as a person has applied it, and as the frontend brings it: without the name of its port.
+const DOOR: &str = r#"
+---
+apiVersion: v1
+kind: Service
+metadata: { name: door }
+spec: { type: NodePort, selector: { app: web }, ports: [{ port: 80, name: http }] }
+"#;
+
 /// What the frontend brings besides.
 const JOB: &str = r#"
 ---
@@ -135,14 +125,15 @@ fn notes(objects: &BTreeMap<String, &Value>, name: &str) -> String {
 
 #[tokio::test]
 async fn the_live_plan_shows_what_all_agents_would_do_and_writes_nothing() -> Result<()> {
-    let scene = Scene::open(PIPELINE).await?;
+    let scene =
+        Scene::open(&BOTH.replace("settle: 0s", "settle: 0s, irreversible: accept")).await?;
     let cluster = scene.stage.cluster;
-    let _agents = scene.agents().await?;
     scene.stage.write("backend.yaml", FIRST)?;
     scene.stage.write("frontend.yaml", THEIRS)?;
+    let _agents = scene.agents().await?;
     scene.stage.run(&[]).await?.expect(0)?;
     cluster.apply(&scene.backend, THEIRS).await?;
-    cluster.apply(&scene.frontend, &WEB.replace("TAG", "1-unready")).await?;
+    cluster.apply(&scene.frontend, &(WEB.replace("TAG", "1-unready") + DOOR)).await?;
     let web = ["deployment", "web", "-n", &scene.frontend];
     let is_down = |web: &Value| (web["status"]["unavailableReplicas"] == 1).then_some(());
     cluster.sees("is not healthy", &web, is_down).await?;
@@ -151,7 +142,11 @@ async fn the_live_plan_shows_what_all_agents_would_do_and_writes_nothing() -> Re
     cluster.sees("run", &pods, runs).await?;
 
     scene.stage.write("backend.yaml", NEXT)?;
-    scene.stage.write("frontend.yaml", &(WEB.replace("TAG", "2") + JOB + "---" + THEIRS))?;
+    let door = DOOR.replace(", name: http", "");
+    scene
+        .stage
+        .write("frontend.yaml", &(WEB.replace("TAG", "2") + &door + JOB + "---" + THEIRS))?;
+    scene.stage.grant(&[]).await?;
     let before = versions(&scene).await?;
     let text = scene.stage.lockstep(&["plan", FILE, "--live"]).await?.expect(0)?;
     let plan = scene.json(&["plan", FILE, "--live"], 0).await?;
@@ -174,6 +169,7 @@ async fn the_live_plan_shows_what_all_agents_would_do_and_writes_nothing() -> Re
         ("ConfigMap theirs", ("unchanged", "exact")),
         ("Deployment web", ("update", "exact")),
         ("Job migrate", ("create", "one-way")),
+        ("Service door", ("update", "exact")),
     ];
     assert_eq!(classes(&frontend), expected.map(some).into(), "{plan:#}");
 
@@ -186,6 +182,18 @@ async fn the_live_plan_shows_what_all_agents_would_do_and_writes_nothing() -> Re
         { "path": ".data.version", "before": "\"1\"", "after": "\"2\"" },
     ]);
     assert_eq!(fields(&backend, "ConfigMap settings")?, changes);
+    // What kubectl has set by default is set by default again, and addresses stay.
+    let paths = |name: &str| {
+        let fields = frontend.get(name).and_then(|object| object["fields"].as_array());
+        let paths = fields.into_iter().flatten().filter_map(|field| field["path"].as_str());
+        paths.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let applied = ".metadata.annotations.kubectl.kubernetes.io/last-applied-configuration";
+    let owner = ".metadata.labels.lockstep.dev/owner";
+    let image = ".spec.template.spec.containers[name=\"app\"].image";
+    assert_eq!(paths("Deployment web"), [applied, owner, image]);
+    let port = ".spec.ports[port=80,protocol=\"TCP\"].name";
+    assert_eq!(paths("Service door"), [applied, owner, port]);
     let hidden = json!([
         { "path": ".data.password", "before": "\"(hidden)\"", "after": "\"(hidden)\"" },
     ]);
