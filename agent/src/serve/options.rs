@@ -2,7 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use lockstep_shared::id::{PipelineName, WorkflowName};
+use lockstep_shared::{
+    id::{PipelineName, WorkflowName},
+    pipeline::duration::of_flag,
+};
 
 use crate::{
     kubernetes::{client::Access, evidence::Evidence},
@@ -74,14 +77,13 @@ pub struct AgentArgs {
     /// How the cluster is found.
     #[command(flatten)]
     pub kubernetes: Access,
-    /// For how long what a finished step brought up may be unhealthy, in seconds, before its
-    /// workflow fails
+    /// For how long what a finished step brought up may be unhealthy before its workflow fails
     #[arg(
         long,
         env = "LOCKSTEP_DEGRADE_GRACE",
-        value_name = "SECONDS",
-        default_value = "60",
-        value_parser = parse_seconds
+        value_name = "DURATION",
+        default_value = "60s",
+        value_parser = of_flag
     )]
     pub degrade_grace: Duration,
     /// What it keeps and tells.
@@ -168,11 +170,6 @@ fn parse_history(text: &str) -> Result<usize, String> {
     wanted.ok_or_else(|| format!("it has to be a number from 1 to {MAX_HISTORY}"))
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "use a number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "use a number of seconds".to_owned())
-}
-
 /// The W3C form: it is passed on in headers, where nothing else may go.
 fn is_traceparent(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
@@ -188,13 +185,6 @@ mod tests {
         assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
         assert!(!is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\nx: y"));
         assert!(!is_traceparent(""));
-    }
-
-    #[test]
-    fn a_grace_may_be_a_fraction_of_a_second_and_never_negative() {
-        assert_eq!(parse_seconds("0.5"), Ok(Duration::from_millis(500)));
-        assert!(parse_seconds("-1").is_err());
-        assert!(parse_seconds("soon").is_err());
     }
 
     #[test]

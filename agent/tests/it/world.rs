@@ -142,7 +142,7 @@ impl World {
         command
             .args(["serve", "--pipeline", "shop", "--allow-commands", "--state-dir"])
             .arg(self.folder().join(state))
-            .args(["--degrade-grace", "0.3"])
+            .args(["--degrade-grace", "300ms"])
             .args(workflows.iter().map(|name| format!("--workflow={name}")))
             .env("NATS_URL", self.nats.url())
             .env("LOCKSTEP_LOG", "info,lockstep_agent=debug")

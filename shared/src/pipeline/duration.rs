@@ -1,11 +1,27 @@
 //! Durations as people write them: `1h30m`, `10s`, `250ms`.
 
+use std::time::Duration;
+
 use crate::time::Span;
 
 /// The longest duration that is read: the log keeps nothing for longer.
 const MAX: Span = Span::minutes(366 * 24 * 60);
 
 const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Reads the value of a flag: a duration, or whole seconds.
+///
+/// # Errors
+/// What is wrong with it, and how it is written.
+pub fn of_flag(text: &str) -> Result<Duration, String> {
+    let span = match text.parse::<u64>() {
+        Ok(_) => parse(&format!("{text}s")),
+        Err(_) => parse(text),
+    };
+    span.map(Duration::from).map_err(|reason| {
+        format!("{text:?} is not a duration: {reason}; write `10s`, `5m`, `1h30m` or seconds")
+    })
+}
 
 /// Reads a duration; the error says which rule the text breaks.
 pub(crate) fn parse(text: &str) -> Result<Span, &'static str> {
@@ -54,6 +70,16 @@ mod tests {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
         assert_eq!(parse("90m"), Ok(Span::minutes(90)));
+    }
+
+    #[test]
+    fn a_flag_may_say_whole_seconds() {
+        assert_eq!(of_flag("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(of_flag("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(of_flag("90"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "m", "5x", "-1s", "1h ", "0.5", "99999999999999999999s"] {
+            assert!(of_flag(wrong).is_err(), "{wrong:?} was accepted");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! is looked at by [`manifest`](crate::manifest).
 
 pub(crate) mod draft;
-mod duration;
+pub mod duration;
 mod fields;
 pub(crate) mod keys;
 mod read;

@@ -59,7 +59,7 @@ impl Pair {
         stage.write(FILE, &pair(&namespaces, "BE", "gate"))?;
         let seat = async |workflow: &str, namespace: &str| {
             let kubeconfig = &stage.account(workflow, namespace).await?;
-            let (called, more) = (workflow, &["--degrade-grace", "1"]);
+            let (called, more) = (workflow, &["--degrade-grace", "1s"]);
             stage.seat(&Seat { workflow, namespace, kubeconfig, called, more }).await
         };
         let backend = seat("backend", &namespaces[0]).await?;
