@@ -21,7 +21,7 @@ target := $(or $(CARGO_TARGET_DIR),target)
 cluster_tools := scripts/build-go etcd kubernetes kwok > /dev/null
 node_tools := scripts/node-packages && scripts/build-go etcd kubernetes kubelet coredns > /dev/null
 # Most tests wait for other programs most of the time.
-export RUST_TEST_THREADS ?= 4
+export RUST_TEST_THREADS ?= 6
 with_nats := nats=$$(scripts/tool nats-server) && export LOCKSTEP_NATS_SERVER=$$nats &&
 
 .PHONY: help

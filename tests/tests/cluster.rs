@@ -82,8 +82,8 @@ async fn two_clusters_at_once_know_nothing_of_each_other_and_leave_nothing() -> 
     one.apply(&namespace, &deployment("web", "shop/web:1")).await?;
     let object = ["deployment", "web", "-n", &namespace];
     one.sees("is available", &object, |web| condition(web, "Available")?.then_some(())).await?;
-    let error = two.get(&["namespace", &namespace]).await.unwrap_err().to_string();
-    ensure!(error.contains("NotFound"), "{error}");
+    let error = two.get(&["namespace", &namespace]).await.unwrap_err();
+    ensure!(format!("{error:#}").contains("NotFound"), "{error:#}");
     let logs = one.kubectl(&["logs", "-n", &namespace, "-l", "app=web"]).await?;
     ensure!(logs.contains("this container is a fake"), "{logs}");
     for cluster in [one, two] {

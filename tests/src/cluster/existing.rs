@@ -11,8 +11,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
-use super::{Cluster, LABEL, children::Children, programs, start};
+use super::{Cluster, LABEL, children::Children, looks::Looker, programs, start};
 use crate::world::{SOON, until};
 
 const WANTED_VARIABLE: &str = "USE_EXISTING_CLUSTER";
@@ -55,16 +56,18 @@ impl Cluster {
             server: String::new(),
             kubeconfig: kubeconfig.to_owned(),
             kubectl: programs::find("kubernetes", "kubectl")?,
+            looker: Looker::new(kubeconfig.to_owned()),
+            view: OnceCell::new(),
             id,
             plane: None,
             relay: None,
             children: Mutex::new(children),
             folder,
         };
-        let view = ["config", "view", "--raw", "--minify", "-o", "json"];
-        let config: Value = serde_json::from_str(&cluster.kubectl(&view).await?)?;
-        let server = config.pointer("/clusters/0/cluster/server").and_then(Value::as_str);
-        cluster.server = server.context("the kubeconfig names no server")?.to_owned();
+        let server = cluster.view().await?.pointer("/clusters/0/cluster/server");
+        let server = server.and_then(Value::as_str).context("the kubeconfig names no server")?;
+        let server = server.to_owned();
+        cluster.server = server;
         std::fs::write(cluster.folder.join("farewell"), cluster.farewell())?;
         cluster.bring_pods().await?;
         let node = cluster.id.clone();

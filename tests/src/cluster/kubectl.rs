@@ -12,6 +12,9 @@ use crate::world::{SOON, until};
 /// How long one kubectl may take; what waits longer is polled for.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// How long it takes at least until one looks again.
+const PACE: Duration = Duration::from_millis(100);
+
 impl Cluster {
     /// Runs kubectl as administrator, and gives what it printed.
     ///
@@ -57,13 +60,34 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// `kubectl get`, as JSON.
+    /// What `kubectl get` with these arguments gives, as JSON.
     ///
     /// # Errors
-    /// If it fails.
+    /// If there is no such thing, or the server does not say.
     pub async fn get(&self, arguments: &[&str]) -> Result<Value> {
-        let text = self.kubectl(&[&["get", "-o", "json"], arguments].concat()).await?;
-        serde_json::from_str(&text).context("kubectl prints JSON")
+        let answer = tokio::time::timeout(LIMIT, self.looker.get(arguments)).await;
+        let answer = answer.with_context(|| format!("get {arguments:?} did not end"))?;
+        answer.with_context(|| format!("get {}", arguments.join(" ")))
+    }
+
+    /// All kinds with namespaces that can be listed now, as [`get`](Self::get) takes them.
+    ///
+    /// # Errors
+    /// If the server does not say.
+    pub async fn kinds(&self) -> Result<Vec<String>> {
+        tokio::time::timeout(LIMIT, self.looker.kinds()).await.context("which kinds there are")?
+    }
+
+    /// The kubeconfig's current context alone, with its files in it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn view(&self) -> Result<&Value> {
+        let view = async || {
+            let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
+            anyhow::Ok(serde_json::from_str(&self.kubectl(&view).await?)?)
+        };
+        self.view.get_or_try_init(view).await
     }
 
     /// `kubectl apply` of manifests in a namespace, as a person does it.
@@ -87,8 +111,15 @@ impl Cluster {
     ) -> Result<T> {
         let probe = &probe;
         until(&format!("{}: {what}", object.join(" ")), SOON, || async move {
-            let seen = self.get(object).await.map_err(|error| error.to_string())?;
-            probe(&seen).ok_or_else(|| seen.get("status").unwrap_or(&seen).to_string())
+            let seen = match self.get(object).await {
+                Ok(seen) => match probe(&seen) {
+                    Some(found) => return Ok(found),
+                    None => seen.get("status").unwrap_or(&seen).to_string(),
+                },
+                Err(error) => format!("{error:#}"),
+            };
+            tokio::time::sleep(PACE).await;
+            Err(seen)
         })
         .await
     }

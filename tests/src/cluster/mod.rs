@@ -13,6 +13,7 @@ mod children;
 mod control_plane;
 mod existing;
 mod kubectl;
+mod looks;
 mod managers;
 mod node;
 mod programs;
@@ -26,6 +27,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 pub use self::{
@@ -35,7 +37,7 @@ pub use self::{
     stages::{AFTER, BEHAVE},
     users::OF_ACCOUNT,
 };
-use self::{children::Children, control_plane::ControlPlane};
+use self::{children::Children, control_plane::ControlPlane, looks::Looker};
 
 /// The label, and the taint, of what belongs to one test's cluster.
 const LABEL: &str = "test.lockstep.dev/cluster";
@@ -46,6 +48,8 @@ pub struct Cluster {
     server: String,
     kubeconfig: PathBuf,
     kubectl: PathBuf,
+    looker: Looker,
+    view: OnceCell<Value>,
     /// What tells the test's own objects from those of others.
     id: String,
     /// None, if the cluster was there before.

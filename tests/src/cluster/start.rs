@@ -7,12 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use tokio::sync::OnceCell;
 
 use super::{
     Cluster, LABEL,
     children::Children,
     control_plane::{API_SERVER, CONTROLLERS, ControlPlane, ETCD, Ports, SCHEDULER},
     existing, free_port,
+    looks::Looker,
     node::Relay,
     programs, stages,
 };
@@ -102,6 +104,8 @@ impl Cluster {
             server: plane.server(),
             kubeconfig: plane.admin.clone(),
             kubectl,
+            looker: Looker::new(plane.admin.clone()),
+            view: OnceCell::new(),
             id: OWN.to_owned(),
             plane: Some(plane),
             relay,
@@ -166,7 +170,7 @@ impl Cluster {
             if let Err(ended) = self.children().check() {
                 return Ok(Err(ended));
             }
-            let seen = self.get(object).await.map_err(|error| error.to_string())?;
+            let seen = self.get(object).await.map_err(|error| format!("{error:#}"))?;
             if probe(&seen) { Ok(Ok(())) } else { Err(seen["status"].to_string()) }
         })
         .await?

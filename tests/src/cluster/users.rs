@@ -21,8 +21,7 @@ impl Cluster {
         });
         self.apply(namespace, &account.to_string()).await?;
         let token = self.kubectl(&["create", "token", name, "-n", namespace]).await?;
-        let view = ["config", "view", "--raw", "--minify", "--flatten", "-o", "json"];
-        let config: serde_json::Value = serde_json::from_str(&self.kubectl(&view).await?)?;
+        let config = self.view().await?;
         let authority = config.pointer("/clusters/0/cluster/certificate-authority-data");
         let authority = authority.and_then(serde_json::Value::as_str);
         let authority = authority.context("the kubeconfig has no certificate-authority-data")?;

@@ -1,10 +1,14 @@
 //! Accounts of agents: each may do what `lockstep doctor --kube` says that its workflow needs, for
 //! the pipeline and the manifests as they are written, and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{FILE, Stage};
 use crate::{
@@ -21,7 +25,12 @@ pub(super) struct Account {
     home: String,
     kubeconfig: PathBuf,
     given: Vec<Value>,
+    /// What was written when these were given.
+    given_for: Option<Written>,
 }
+
+/// What stands for all files of a stage, and for what a verb says of them.
+type Written = [u8; 32];
 
 impl Stage {
     /// The kubeconfig of the account of a workflow's agent that keeps its records in a namespace. Its
@@ -75,8 +84,11 @@ impl Stage {
     pub async fn grant(&self, arguments: &[&str]) -> Result<()> {
         let inputs = &inputs(arguments);
         let mut accounts = self.accounts.lock().await;
+        let written = self.written(inputs)?;
         let validate = [&["validate", FILE], inputs.as_slice()].concat();
-        if !accounts.is_empty() && self.lockstep(&validate).await?.code == Some(0) {
+        if accounts.iter().any(|account| account.given_for != Some(written))
+            && self.lockstep(&validate).await?.code == Some(0)
+        {
             for account in accounts.iter_mut() {
                 self.give(self.cluster, account, inputs).await?;
             }
@@ -86,14 +98,19 @@ impl Stage {
 
     /// Makes the doctor's Roles, as an administrator does, and sees that the doctor is content then.
     async fn give(&self, cluster: &Cluster, account: &mut Account, inputs: &[&str]) -> Result<()> {
-        let context = cluster.kubectl(&["config", "current-context"]).await?;
-        let admin = (cluster.kubeconfig(), context.trim());
+        let written = self.written(inputs)?;
+        if account.given_for == Some(written) {
+            return Ok(());
+        }
+        let context = cluster.view().await?["current-context"].as_str().context("a context")?;
+        let admin = (cluster.kubeconfig(), context);
         let mut roles = Vec::new();
         for workflow in &account.workflows {
             let (_, look) = self.doctor(admin, (workflow, &account.home), inputs).await?;
             let shown = look["roles"].as_array().filter(|roles| !roles.is_empty());
             roles.extend(shown.with_context(|| format!("no Role is shown: {look}"))?.clone());
         }
+        account.given_for = Some(written);
         if roles == account.given {
             return Ok(());
         }
@@ -115,6 +132,25 @@ impl Stage {
         .await
     }
 
+    fn written(&self, inputs: &[&str]) -> Result<Written> {
+        let mut hash = Sha256::new();
+        hash.update(inputs.join("\0"));
+        let mut folders = vec![self.folder().to_owned()];
+        while let Some(folder) = folders.pop() {
+            let entries = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+            let mut paths = entries.collect::<Result<Vec<_>>>()?;
+            paths.sort_unstable();
+            for path in paths {
+                hash.update(path.as_os_str().as_encoded_bytes());
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => hash.update(fs::read(path)?),
+                }
+            }
+        }
+        Ok(hash.finalize().into())
+    }
+
     /// How the doctor ends, and what it says of a workflow whose agent keeps its records in a
     /// namespace, with a kubeconfig and its context.
     ///
@@ -131,7 +167,7 @@ impl Stage {
         doctor.extend(["--kube-context", context, "--kube-namespace", home]);
         doctor.extend(["--workflow", workflow]);
         doctor.extend(inputs);
-        let output = self.world.lockstep_in(self.folder(), &doctor).await?;
+        let output = self.output(&doctor).await?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let looks: Value = serde_json::from_slice(&output.stdout).context(said)?;
         Ok((output.status.code(), looks[1].clone()))
@@ -143,7 +179,14 @@ impl Account {
         let name = format!("agent-{}", workflows.join("-"));
         let kubeconfig = cluster.service_account(home, &name).await?;
         let workflows = workflows.iter().map(|&workflow| workflow.to_owned()).collect();
-        Ok(Self { workflows, name, home: home.to_owned(), kubeconfig, given: Vec::new() })
+        Ok(Self {
+            workflows,
+            name,
+            home: home.to_owned(),
+            kubeconfig,
+            given: Vec::new(),
+            given_for: None,
+        })
     }
 
     /// Makes a Role and binds it to the account. What is the whole cluster's goes with the namespace.

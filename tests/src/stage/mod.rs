@@ -7,7 +7,9 @@ mod objects;
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Output,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -20,7 +22,7 @@ pub use self::{
     objects::{Objects, comparable},
 };
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, tool},
     world::{Process, SOON, World},
 };
 
@@ -41,6 +43,8 @@ pub struct Stage {
     folder: PathBuf,
     /// Those of the agents in this cluster.
     accounts: Mutex<Vec<Account>>,
+    /// Where `lockstep` looks for tools.
+    path: Option<String>,
 }
 
 /// What a command said and how it ended.
@@ -92,7 +96,7 @@ impl Stage {
         let folder = world.folder().join("site");
         fs::create_dir_all(&folder)?;
         let coordinator = world.ready_coordinator("coordinator").await?;
-        Ok(Self { cluster, world, coordinator, folder, accounts: Mutex::default() })
+        Ok(Self { cluster, world, coordinator, folder, accounts: Mutex::default(), path: None })
     }
 
     /// Where the pipeline and its manifests are.
@@ -161,24 +165,34 @@ impl Stage {
         self.run(&["--run-id", run]).await
     }
 
+    /// Has `lockstep` find these tools, each of a build, before all others.
+    ///
+    /// # Errors
+    /// If one was not built.
+    pub fn finds(&mut self, tools: &[(&str, &str)]) -> Result<()> {
+        let folder = self.world.folder().join("bin");
+        fs::create_dir_all(&folder)?;
+        for (build, name) in tools {
+            symlink(tool(build, name)?, folder.join(name))?;
+        }
+        let others = std::env::var("PATH").unwrap_or_default();
+        self.path = Some(format!("{}:{others}", folder.display()));
+        Ok(())
+    }
+
+    /// Runs any verb in the stage's folder, where the tools are found.
+    async fn output(&self, arguments: &[&str]) -> Result<Output> {
+        let path = self.path.as_deref().map(|path| ("PATH", path));
+        let environment: Vec<_> = path.into_iter().collect();
+        self.world.lockstep_as(&self.folder, arguments, &environment).await
+    }
+
     /// Runs any verb in the stage's folder.
     ///
     /// # Errors
     /// If it does not end.
     pub async fn lockstep(&self, arguments: &[&str]) -> Result<Played> {
-        self.lockstep_as(arguments, &[]).await
-    }
-
-    /// The same with further variables in its environment.
-    ///
-    /// # Errors
-    /// If it does not end.
-    pub async fn lockstep_as(
-        &self,
-        arguments: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Played> {
-        let output = self.world.lockstep_as(&self.folder, arguments, environment).await?;
+        let output = self.output(arguments).await?;
         let text = [output.stderr, output.stdout].concat();
         let text = String::from_utf8_lossy(&text).into_owned();
         Ok(Played { code: output.status.code(), text })

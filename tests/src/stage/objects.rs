@@ -37,16 +37,14 @@ impl Objects {
     }
 
     async fn listed(cluster: &Cluster, namespaces: &[&str]) -> Result<Self> {
-        let kinds = ["api-resources", "--namespaced", "--verbs=list", "-o", "name"];
-        let kinds = cluster.kubectl(&[&kinds[..], &["--cached=false"]].concat()).await?;
-        let of_users = |kind: &&str| {
+        let mut kinds = cluster.kinds().await?;
+        kinds.retain(|kind| {
             let resource = kind.split('.').next().unwrap_or(kind);
             !NOT_A_USERS.contains(&resource)
-        };
-        let kinds: Vec<&str> = kinds.lines().filter(of_users).collect();
+        });
+        let kinds = kinds.join(",");
         let mut all = BTreeMap::new();
         for namespace in namespaces {
-            let kinds = kinds.join(",");
             let list = cluster.get(&[&kinds, "-n", namespace, "--show-managed-fields"]).await?;
             for object in list["items"].as_array().context("a list")? {
                 let kind = object["kind"].as_str().context("a kind")?;

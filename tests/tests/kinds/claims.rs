@@ -47,7 +47,7 @@ async fn a_claim_that_has_grown_keeps_its_size_and_gets_all_else_back() -> Resul
     bring_a_volume(&scene).await?;
     let class = &scene.namespace;
     scene.apply(&claim(class, "1Gi", "1")).await?;
-    let object = ["pvc", "data", "-n", &scene.namespace];
+    let object = ["persistentvolumeclaim", "data", "-n", &scene.namespace];
     let bound = |seen: &Value| (seen["status"]["phase"] == "Bound").then_some(());
     scene.stage.cluster.sees("is bound", &object, bound).await?;
     scene.stage.write("all.yaml", &claim(class, "2Gi", "2"))?;

@@ -98,7 +98,8 @@ async fn a_custom_resource_goes_back_and_its_new_definition_is_kept() -> Result<
     ensure!(left(&text).is_empty(), "{text}");
     scene.objects().await?.must_be(&with_till)?;
 
-    let live: Value = scene.stage.cluster.get(&["crd", &format!("tills.{group}")]).await?;
+    let live: Value =
+        scene.stage.cluster.get(&["customresourcedefinition", &format!("tills.{group}")]).await?;
     assert_eq!(live["spec"]["group"], group.as_str());
     scene.stage.cluster.kubectl(&["delete", "crd", &format!("tills.{group}")]).await.map(drop)
 }

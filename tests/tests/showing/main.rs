@@ -13,10 +13,30 @@ mod told;
 use anyhow::{Context, Result, anyhow, ensure};
 use lockstep_tests::{
     cluster::Cluster,
-    stage::{FILE, Objects, Played, Seat, Stage},
+    stage::{FILE, Objects, Played, Stage},
     world::{Process, SOON, until},
 };
 use serde_json::Value;
+
+/// Two workflows that deploy what their files bring, and commit together.
+const BOTH: &str = r#"
+apiVersion: lockstep.dev/v1alpha1
+kind: Pipeline
+metadata: { name: shop }
+spec:
+  barriers: { both: {} }
+  workflows:
+    - name: backend
+      target: { kubernetes: { namespace: BACKEND } }
+      steps:
+        - deploy: { manifests: [backend.yaml], timeout: 1m, settle: 0s }
+        - barrier: both
+    - name: frontend
+      target: { kubernetes: { namespace: FRONTEND } }
+      steps:
+        - deploy: { manifests: [frontend.yaml], timeout: 1m, settle: 0s }
+        - barrier: both
+"#;
 
 /// A stage with two namespaces, one for each of the workflows `backend` and `frontend`.
 struct Scene {
@@ -47,21 +67,14 @@ impl Scene {
         text.replace("BACKEND", &self.backend).replace("FRONTEND", &self.frontend)
     }
 
-    /// An administrator's agent for the workflow `backend`.
+    /// An agent for the workflow `backend`.
     async fn agent(&self) -> Result<Process> {
-        self.administrators("backend", &self.backend).await
+        self.stage.agent("backend", &self.backend).await
     }
 
-    /// One that may do everything: it is here before its manifests are.
-    async fn administrators(&self, workflow: &str, namespace: &str) -> Result<Process> {
-        let kubeconfig = self.stage.cluster.kubeconfig();
-        let seat = Seat { workflow, namespace, kubeconfig, called: workflow, more: &[] };
-        self.stage.seat(&seat).await
-    }
-
-    /// The same for both workflows.
+    /// The agents of both workflows.
     async fn agents(&self) -> Result<[Process; 2]> {
-        let frontend = self.administrators("frontend", &self.frontend);
+        let frontend = self.stage.agent("frontend", &self.frontend);
         let (backend, frontend) = tokio::try_join!(self.agent(), frontend)?;
         Ok([backend, frontend])
     }
@@ -82,11 +95,8 @@ impl Scene {
     async fn all_but(&self, namespace: &str, resources: &[&str]) -> Result<Vec<Value>> {
         let cluster = self.stage.cluster;
         let listed = async || {
-            let kinds = ["api-resources", "--namespaced", "--verbs=list", "-o", "name"];
-            let kinds = cluster.kubectl(&[&kinds[..], &["--cached=false"]].concat()).await?;
-            let is_meant =
-                |kind: &&str| !resources.contains(&kind.split('.').next().unwrap_or(kind));
-            let kinds: Vec<&str> = kinds.lines().filter(is_meant).collect();
+            let mut kinds = cluster.kinds().await?;
+            kinds.retain(|kind| !resources.contains(&kind.split('.').next().unwrap_or(kind)));
             let list = cluster.get(&[&kinds.join(","), "-n", namespace]).await?;
             list["items"].as_array().cloned().context("a list")
         };
@@ -116,7 +126,16 @@ impl Scene {
         run: &str,
         meanwhile: impl Future<Output = Result<()>>,
     ) -> Result<Played> {
-        let mut running = std::pin::pin!(self.stage.run_as(run));
+        self.run_with_while(&["--run-id", run], meanwhile).await
+    }
+
+    /// The same with these arguments.
+    async fn run_with_while(
+        &self,
+        arguments: &[&str],
+        meanwhile: impl Future<Output = Result<()>>,
+    ) -> Result<Played> {
+        let mut running = std::pin::pin!(self.stage.run(arguments));
         tokio::select! {
             ended = &mut running => {
                 Err(anyhow!("it ended before it should, and said\n{}", ended?))

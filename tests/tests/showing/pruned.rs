@@ -117,8 +117,8 @@ async fn what_is_dropped_is_deleted_unless_it_is_kept_or_another_or_held_by_the_
 -> Result<()> {
     let scene = Scene::open(PIPELINE).await?;
     let cluster = scene.stage.cluster;
-    let _agent = scene.agent().await?;
     scene.stage.write("backend.yaml", &format!("{STAYS}{DROPPED}"))?;
+    let _agent = scene.agent().await?;
     scene.stage.run_as("r1").await?.expect(0)?;
     let all = ["another", "guarded", "kept", "plain", "stays"];
     assert_eq!(scene.inventory().await?, all);

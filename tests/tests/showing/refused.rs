@@ -1,29 +1,11 @@
 //! What cannot be deployed is told in prepare, all of it at once, while nothing has been written.
 
 use anyhow::{Result, ensure};
+use lockstep_tests::stage::FILE;
 
-use super::Scene;
+use super::{BOTH, Scene};
 
-const PIPELINE: &str = r#"
-apiVersion: lockstep.dev/v1alpha1
-kind: Pipeline
-metadata: { name: shop }
-spec:
-  barriers: { both: {} }
-  workflows:
-    - name: backend
-      target: { kubernetes: { namespace: BACKEND } }
-      steps:
-        - deploy: { manifests: [backend.yaml], timeout: 1m, settle: 0s }
-        - barrier: both
-    - name: frontend
-      target: { kubernetes: { namespace: FRONTEND } }
-      steps:
-        - deploy: { manifests: [frontend.yaml], timeout: 1m, settle: 0s }
-        - barrier: both
-"#;
-
-/// One object that could be deployed, and seven that cannot.
+/// One object that could be deployed, and six that cannot.
 const BACKEND: &str = r#"
 { apiVersion: v1, kind: ConfigMap, metadata: { name: fine }, data: { a: b } }
 ---
@@ -75,7 +57,10 @@ metadata: { name: migrate }
 spec:
   template:
     spec: { restartPolicy: Never, containers: [{ name: app, image: "shop/migrate:1" }] }
----
+"#;
+
+/// What no Role can be shown for.
+const UNKNOWN: &str = r#"---
 { apiVersion: example.com/v1, kind: Nothing, metadata: { name: unknown } }
 "#;
 
@@ -93,13 +78,14 @@ const SAID: &[&str] = &[
 
 #[tokio::test]
 async fn all_that_cannot_be_deployed_is_told_at_once_and_nothing_is_written() -> Result<()> {
-    let scene = Scene::open(PIPELINE).await?;
-    let _agents = scene.agents().await?;
+    let scene = Scene::open(BOTH).await?;
     scene.stage.write("backend.yaml", BACKEND)?;
     let fine = "{ apiVersion: v1, kind: ConfigMap, metadata: { name: fine }, data: { a: b } }";
     scene.stage.write("frontend.yaml", fine)?;
+    let _agents = scene.agents().await?;
+    scene.stage.write("backend.yaml", &format!("{BACKEND}{UNKNOWN}"))?;
     let before = scene.objects().await?;
-    let text = scene.stage.run_as("r1").await?.expect(4)?;
+    let text = scene.stage.lockstep(&["run", FILE, "--run-id", "r1"]).await?.expect(4)?;
     let logs = scene.stage.lockstep(&["logs", "r1"]).await?.expect(0)?;
     for said in SAID {
         ensure!(text.contains(said), "the run does not say {said:?}:\n{text}");

@@ -1,9 +1,9 @@
 //! Objects that kustomize and helm make: deployed, upgraded, taken back.
 
-use std::{fs, os::unix::fs::symlink};
+use std::fs;
 
 use anyhow::{Result, ensure};
-use lockstep_tests::{cluster::tool, stage::Played};
+use lockstep_tests::stage::Played;
 use serde_json::Value;
 
 use super::Scene;
@@ -13,7 +13,7 @@ apiVersion: lockstep.dev/v1alpha1
 kind: Pipeline
 metadata: { name: shop }
 spec:
-  params: { version: { required: true } }
+  params: { version: { default: "0" } }
   barriers: { end: { parties: [tester], timeout: 5m } }
   workflows:
     - name: backend
@@ -124,25 +124,10 @@ impl Scene {
         Ok(())
     }
 
-    /// A PATH with the renderers in it.
-    fn path(&self) -> Result<String> {
-        let folder = self.stage.world.folder().join("bin");
-        if !folder.exists() {
-            fs::create_dir_all(&folder)?;
-            symlink(tool("kubernetes", "kubectl")?, folder.join("kubectl"))?;
-            symlink(tool("helm", "helm")?, folder.join("helm"))?;
-        }
-        let others = std::env::var("PATH").unwrap_or_default();
-        Ok(format!("{}:{others}", folder.display()))
-    }
-
     /// Runs a version up to its gate, where the tester lets it commit or refuses it.
     async fn plays(&self, version: &str, commits: bool) -> Result<Played> {
         self.files(OVERLAY, version)?;
-        let (path, run) = (self.path()?, format!("v{version}"));
-        let version = format!("version={version}");
-        let arguments = ["run", "pipeline.yaml", "--run-id", &run, "--param", &version];
-        let environment = [("PATH", path.as_str())];
+        let run = format!("v{version}");
         let tester = async {
             self.stage.stands(&run, "backend", "end").await?;
             self.stage.stands(&run, "frontend", "end").await?;
@@ -151,12 +136,8 @@ impl Scene {
                 false => self.stage.refuse(&run, "end").await,
             }
         };
-        let mut running = std::pin::pin!(self.stage.lockstep_as(&arguments, &environment));
-        tokio::select! {
-            ended = &mut running => return ended,
-            told = tester => told?,
-        }
-        running.await
+        let version = format!("version={version}");
+        self.run_with_while(&["--run-id", &run, "--param", &version], tester).await
     }
 
     async fn runs(&self, version: &str) -> Result<()> {
@@ -176,8 +157,10 @@ impl Scene {
 
 #[tokio::test]
 async fn what_kustomize_and_helm_make_is_deployed_upgraded_and_taken_back() -> Result<()> {
-    let scene = Scene::open(PIPELINE).await?;
+    let mut scene = Scene::open(PIPELINE).await?;
+    scene.stage.finds(&[("kubernetes", "kubectl"), ("helm", "helm")])?;
     scene.files(CHART, "")?;
+    scene.files(OVERLAY, "0")?;
     let _agents = scene.agents().await?;
     let empty = scene.objects().await?;
 

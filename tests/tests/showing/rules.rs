@@ -75,7 +75,7 @@ impl Tills {
         let tills = Self { scene, group };
         let cluster = tills.scene.stage.cluster;
         cluster.apply(&tills.scene.backend, &DEFINITION.replace("GROUP", &tills.group)).await?;
-        let definition = ["crd", &format!("tills.{}", tills.group)];
+        let definition = ["customresourcedefinition", &format!("tills.{}", tills.group)];
         let established = |crd: &Value| {
             let conditions = crd["status"]["conditions"].as_array()?;
             let is_so = |it: &Value| it["type"] == "Established" && it["status"] == "True";
@@ -122,8 +122,8 @@ async fn a_custom_resource_is_healthy_when_its_rule_says_so_and_fails_when_it_sa
 {
     let tills = Tills::open().await?;
     let scene = &tills.scene;
-    let agent = scene.agent().await?;
     tills.brings(RULE, "till", "low", "")?;
+    let agent = scene.agent().await?;
     let opens = async {
         let generation = tills.applied("low").await?;
         agent.prints("`current` of its `healthy` rule: there is no phase yet", SOON).await?;

@@ -206,7 +206,7 @@ impl Scene {
     async fn talkative(&self) -> Result<Process> {
         let world = &self.stage.world;
         let state = world.folder().join("state").display().to_string();
-        let kubeconfig = self.stage.cluster.kubeconfig().display().to_string();
+        let kubeconfig = self.stage.account("backend", &self.backend).await?.display().to_string();
         let arguments = ["serve", "--pipeline", NAME, "--workflow", "backend"];
         let places = ["--state-dir", &state, "--kubeconfig", &kubeconfig];
         let arguments = [&arguments[..], &places, &["--kube-namespace", &self.backend]].concat();
@@ -246,10 +246,10 @@ async fn the_value_of_a_secret_is_nowhere_but_in_secrets_and_in_its_bundle() -> 
         "theirs",
     ))?;
     cluster.apply_as("somebody", &scene.backend, &[shared]).await?;
-    let agent = scene.talkative().await?;
 
     // It succeeds.
     scene.brings(&told, BROUGHT, "1")?;
+    let agent = scene.talkative().await?;
     told.plans(&scene, 0).await?;
     told.verb(&scene, &["validate", FILE], 0).await?;
     let passes = async {

@@ -4,26 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Scene;
-
-const PIPELINE: &str = r#"
-apiVersion: lockstep.dev/v1alpha1
-kind: Pipeline
-metadata: { name: shop }
-spec:
-  barriers: { both: {} }
-  workflows:
-    - name: backend
-      target: { kubernetes: { namespace: BACKEND } }
-      steps:
-        - deploy: { manifests: [backend.yaml], timeout: TIMEOUT, settle: 0s }
-        - barrier: both
-    - name: frontend
-      target: { kubernetes: { namespace: FRONTEND } }
-      steps:
-        - deploy: { manifests: [frontend.yaml], timeout: TIMEOUT, settle: 0s }
-        - barrier: both
-"#;
+use super::{BOTH, Scene};
 
 /// One Deployment, for both; the tag's last word says what its pods do.
 const WEB: &str = r#"
@@ -39,11 +20,11 @@ spec:
 
 /// A scene in which version 1 runs in both namespaces.
 async fn scene() -> Result<(Scene, [lockstep_tests::world::Process; 2])> {
-    let scene = Scene::open(&PIPELINE.replace("TIMEOUT", "1m")).await?;
-    let agents = scene.agents().await?;
+    let scene = Scene::open(BOTH).await?;
     for file in ["backend.yaml", "frontend.yaml"] {
         scene.stage.write(file, &WEB.replace("TAG", "1"))?;
     }
+    let agents = scene.agents().await?;
     let text = scene.stage.run_as("r1").await?.expect(0)?;
     ensure!(!text.contains("is not the same everywhere"), "{text}");
     Ok((scene, agents))
@@ -97,7 +78,7 @@ async fn a_tag_that_is_another_image_in_each_workflow_is_warned_of() -> Result<(
 #[tokio::test]
 async fn a_warning_about_a_failed_pod_is_part_of_the_cause() -> Result<()> {
     let (scene, _agents) = scene().await?;
-    scene.pipeline(&PIPELINE.replace("TIMEOUT", "6s"))?;
+    scene.pipeline(&BOTH.replace("timeout: 1m", "timeout: 6s"))?;
     scene.stage.write("backend.yaml", &WEB.replace("TAG", "2-crashloop"))?;
     let warn = async {
         let pod = scene.pod(&scene.backend, "shop/web:2-crashloop").await?;
