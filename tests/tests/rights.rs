@@ -1,8 +1,8 @@
 //! The Roles that `lockstep doctor --kube` shows are exact: they are enough for an agent, each right
 //! in them is missed when it is taken away, and they give nothing else.
 //!
-//! That they are enough is also shown by every other test with a cluster, whose agents have nothing
-//! but them.
+//! That they are enough is also shown by all other tests with a cluster: their agents have nothing
+//! but them, unless a test says what else and why.
 
 use std::{collections::BTreeSet, path::Path};
 

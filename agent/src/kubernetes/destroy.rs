@@ -14,7 +14,7 @@ use super::{
     fields::{Entry, entries},
     object::{OWNER_LABEL, ObjectKey, owner_label, uid},
     order::sort_for_delete,
-    restore::created::is_kept,
+    restore::created::{claims_left, is_kept},
     undo::UndoError,
 };
 
@@ -57,8 +57,10 @@ pub async fn destroy(
             Ok(found) => {
                 objects.extend(found.into_iter().filter_map(|object| keyed(&resource, object)))
             }
-            // What may not be listed may not have been deployed by the same credentials either.
-            Err(refusal) if refusal.reason == Reason::Forbidden => {}
+            // Nothing is known to be of a kind that nobody has brought.
+            Err(refusal)
+                if refusal.reason == Reason::Forbidden
+                    && !kept.iter().any(|kept| kept.has(&resource)) => {}
             Err(refusal) => return Err(refusal.into()),
         }
     }
@@ -67,7 +69,7 @@ pub async fn destroy(
     objects.dedup_by(|a, b| a.uid == b.uid);
     sort_for_delete(&mut objects, |object| &object.key);
     let mut destroyed = Destroyed::default();
-    for Owned { key, place, uid } in objects {
+    for Owned { key, place, uid, object } in objects {
         if is_kept(&key) {
             destroyed.kept.push(key.to_string());
             continue;
@@ -76,9 +78,13 @@ pub async fn destroy(
             destroyed.kept.push(format!("{key}: the workflow was run for other namespaces too"));
             continue;
         }
+        let claims = claims_left(&key, &object);
         let how = Delete { uid: Some(uid), foreground: true, ..Delete::default() };
         match cluster.delete(Pass::bookkeeping(), &place, how).await {
-            Ok(_) => destroyed.deleted.push(key.to_string()),
+            Ok(_) => {
+                destroyed.deleted.push(key.to_string());
+                destroyed.kept.extend(claims);
+            }
             Err(refusal) => destroyed.left.push(refusal.to_string()),
         }
     }
@@ -134,6 +140,7 @@ struct Owned {
     key: ObjectKey,
     place: Place,
     uid: String,
+    object: Value,
 }
 
 fn keyed(resource: &Resource, object: Value) -> Option<Owned> {
@@ -143,7 +150,7 @@ fn keyed(resource: &Resource, object: Value) -> Option<Owned> {
     let key = ObjectKey::of(&object).ok()?;
     let place = Place::new(resource.clone(), key.namespace.as_deref(), &key.name);
     let uid = uid(&object)?.to_owned();
-    Some(Owned { key, place, uid })
+    Some(Owned { key, place, uid, object })
 }
 
 /// Whether a controller has made an object, and only copied our label onto it: it goes with what it

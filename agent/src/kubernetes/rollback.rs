@@ -83,7 +83,8 @@ struct Back {
 
 /// What has come of deleting an object.
 enum Deleted {
-    Gone,
+    /// It is gone; what it leaves on purpose, if anything.
+    Gone(Option<String>),
     /// It is left; why.
     Left(String),
     /// It goes, and has not gone within the time.
@@ -140,7 +141,7 @@ impl Rollback<'_> {
             self.progress.tell(&format!("deleting {}", before.key));
             let deleted = self.delete(&before.key, Some(until)).await;
             match deleted.map_err(|why| stuck(&before.key, &why))? {
-                Deleted::Gone => {}
+                Deleted::Gone(kept) => undone.residue.extend(kept),
                 Deleted::Left(why) => undone.residue.push(why),
                 Deleted::Leaving => leaving.push(&before.key),
             }
@@ -148,7 +149,7 @@ impl Rollback<'_> {
         self.until_healthy(&restored, &sets, &mut undone).await?;
         for key in leaving {
             let deleted = self.delete(key, None).await.map_err(|why| stuck(key, &why))?;
-            if let Deleted::Left(why) = deleted {
+            if let Deleted::Left(why) | Deleted::Gone(Some(why)) = deleted {
                 undone.residue.push(why);
             }
         }
@@ -221,16 +222,18 @@ impl Rollback<'_> {
     /// Deletes an object that the run created, and waits until then for it to be gone; or for as long
     /// as there is time, and then says what holds it.
     async fn delete(&self, key: &ObjectKey, until: Option<Instant>) -> Result<Deleted, Unwritten> {
+        let mut claims = None;
         loop {
             let is_over = until.is_some_and(|until| Instant::now() >= until);
             // A kind that went with its definition has no objects.
             let Some((place, live)) = self.writer.look(key).await? else {
-                return Ok(Deleted::Gone);
+                return Ok(Deleted::Gone(claims));
             };
             let found = created::undo(key, live.as_ref(), &self.writer.mark)
                 .map_err(|error| unreadable(key, &error))?;
+            claims = live.as_ref().and_then(|live| created::claims_left(key, live)).or(claims);
             match found {
-                Created::Gone => return Ok(Deleted::Gone),
+                Created::Gone => return Ok(Deleted::Gone(claims)),
                 Created::Kept => {
                     return Ok(Deleted::Left(format!(
                         "{key}: kept on purpose: a rollback never deletes a {}",

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     super::{
-        client::{Cluster, Reason},
+        client::{Cluster, Reason, Resource},
         inventory,
         undo::{Head, UndoError, UndoSecrets},
     },
@@ -36,6 +36,16 @@ pub(super) struct Kept {
     runs: BTreeSet<RunId>,
     /// Whether the workflow was run for other namespaces as well.
     pub(super) others: bool,
+    /// The kinds, by group, of what its last committed run has brought.
+    kinds: BTreeSet<(String, String)>,
+}
+
+impl Kept {
+    /// Whether objects of a kind were brought.
+    pub(super) fn has(&self, resource: &Resource) -> bool {
+        let group = resource.api_version.split_once('/').map_or("", |(group, _)| group);
+        self.kinds.contains(&(group.to_owned(), resource.kind.clone()))
+    }
 }
 
 /// What counts in a record here.
@@ -55,7 +65,8 @@ impl About<'_> {
         let mut all = Vec::new();
         for place in self.places(cluster, place).await? {
             let secrets = UndoSecrets::new(cluster.keeping_in(&place));
-            let mut kept = Kept { secrets, runs: BTreeSet::new(), others: false };
+            let (runs, kinds) = (BTreeSet::new(), BTreeSet::new());
+            let mut kept = Kept { secrets, runs, others: false, kinds };
             let heads = kept.secrets.heads(self.pipeline, self.workflow).await;
             for head in
                 heads.map_err(|source| DestroyError::Place { place: place.clone(), source })?
@@ -73,6 +84,16 @@ impl About<'_> {
             let owner = self.inventory_owner();
             let others = inventory::has_others(kept.secrets.cluster(), owner).await;
             kept.others |= others.map_err(UndoError::from)?;
+            match inventory::read(kept.secrets.cluster(), owner).await {
+                // What cannot be read names nothing that would have to be found.
+                Ok(None) | Err(UndoError::Damaged { .. }) => {}
+                Ok(Some(inventory)) => {
+                    let keys = inventory.objects.iter().map(|item| &item.key);
+                    let kinds = keys.map(|key| (key.group().to_owned(), key.kind.clone()));
+                    kept.kinds.extend(kinds);
+                }
+                Err(error) => return Err(error.into()),
+            }
             all.push(kept);
         }
         Ok(all)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use lockstep_shared::fold::listed;
 use serde_json::Value;
 
 use super::super::{
@@ -94,6 +95,26 @@ pub fn undo(key: &ObjectKey, live: Option<&Value>, run: &RunMark) -> Result<Crea
         return Ok(Created::Leaving(finalizers));
     }
     Ok(Created::Delete)
+}
+
+/// The claims on storage that a StatefulSet leaves when it is deleted, as a sentence: they hold what
+/// its pods have stored, and nobody deletes them unless it says so itself.
+pub fn claims_left(key: &ObjectKey, live: &Value) -> Option<String> {
+    if (key.group(), key.kind.as_str()) != ("apps", "StatefulSet") {
+        return None;
+    }
+    let policy = live.pointer("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted");
+    let templates = live.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array)?;
+    if templates.is_empty() || policy.and_then(Value::as_str) == Some("Delete") {
+        return None;
+    }
+    let namespace = key.namespace.as_deref().unwrap_or_default();
+    let name = |template: &Value| {
+        let template = template.pointer("/metadata/name").and_then(Value::as_str);
+        format!("{namespace}/{}-{}-*", template.unwrap_or("*"), key.name)
+    };
+    let claims = listed(templates.iter().map(name));
+    Some(format!("PersistentVolumeClaims {claims}, made for {key}: kept on purpose"))
 }
 
 /// Whether the mark on an object is one that we applied: a copy that somebody has made of an object

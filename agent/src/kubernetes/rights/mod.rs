@@ -70,15 +70,11 @@ impl Brought {
 /// What may be done to each kind.
 pub type Rights = BTreeMap<Subject, BTreeSet<&'static str>>;
 
-/// What is done to the objects that a step brings; `destroy` lists them.
-const BROUGHT: &[&str] = &["get", "list", "create", "patch", "delete"];
+/// What is done to the objects that a step brings: all of them are known by name.
+const BROUGHT: &[&str] = &["get", "create", "patch", "delete"];
 
 /// What is done to those that only an earlier run has brought.
-const DROPPED: &[&str] = &["get", "list", "delete"];
-
-/// The same for objects of no namespace, which are known by name.
-const BROUGHT_WIDE: &[&str] = &["get", "create", "patch", "delete"];
-const DROPPED_WIDE: &[&str] = &["get", "delete"];
+const DROPPED: &[&str] = &["get", "delete"];
 
 /// What keeps others from writing meanwhile.
 const LOCK: &[(&str, &str, &[&str])] =
@@ -141,8 +137,8 @@ fn looked_at(kind: &Brought) -> Rights {
 
 /// The rights on objects of no namespace, such as definitions: no Role gives them.
 pub fn cluster_wide(brought: &BTreeSet<Brought>, dropped: &BTreeSet<Brought>) -> Rights {
-    let brought = brought.iter().map(|kind| (kind.subject(), kind.verbs(BROUGHT_WIDE)));
-    let dropped = dropped.iter().map(|kind| (kind.subject(), kind.verbs(DROPPED_WIDE)));
+    let brought = brought.iter().map(|kind| (kind.subject(), kind.verbs(BROUGHT)));
+    let dropped = dropped.iter().map(|kind| (kind.subject(), kind.verbs(DROPPED)));
     together(brought.collect(), dropped.collect())
 }
 
@@ -262,7 +258,7 @@ mod tests {
     fn a_kind_that_is_deployed_and_looked_at_gets_the_rights_of_both() {
         let rights = target(&[("v1", "Pod", "pods"), ("apps/v1", "StatefulSet", "statefulsets")]);
         assert_eq!(verbs(&rights, "", "pods"), "create delete get list patch");
-        assert_eq!(verbs(&rights, "apps", "statefulsets"), "create delete get list patch");
+        assert_eq!(verbs(&rights, "apps", "statefulsets"), "create delete get patch");
     }
 
     #[test]
@@ -290,7 +286,7 @@ mod tests {
     #[test]
     fn what_is_never_deleted_need_not_be_deleted() {
         let rights = target(&[("v1", "PersistentVolumeClaim", "persistentvolumeclaims")]);
-        assert_eq!(verbs(&rights, "", "persistentvolumeclaims"), "create get list patch");
+        assert_eq!(verbs(&rights, "", "persistentvolumeclaims"), "create get patch");
         let definitions = brought(
             "apiextensions.k8s.io/v1",
             "CustomResourceDefinition",
@@ -311,8 +307,8 @@ mod tests {
             brought("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
         ];
         let rights = at_target(&BTreeSet::new(), &dropped.into());
-        assert_eq!(verbs(&rights, "", "services"), "delete get list");
-        assert_eq!(verbs(&rights, "", "persistentvolumeclaims"), "get list");
+        assert_eq!(verbs(&rights, "", "services"), "delete get");
+        assert_eq!(verbs(&rights, "", "persistentvolumeclaims"), "get");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::{
     object::{MANAGER, ObjectKey, RunMark},
-    restore::created::{Created, NotOurs, undo},
+    restore::created::{Created, NotOurs, claims_left, undo},
 };
 
 fn key(api_version: &str, kind: &str) -> ObjectKey {
@@ -71,6 +71,20 @@ fn what_holds_volumes_or_other_objects_is_kept_on_purpose() {
         let found = undo(&key(api_version, kind), Some(&created(Vec::new())), &run()).unwrap();
         assert_eq!(found, Created::Kept, "{kind}");
     }
+}
+
+#[test]
+fn a_set_leaves_the_claims_of_its_templates_unless_it_says_otherwise() {
+    let set = key("apps/v1", "StatefulSet");
+    let mut live = json!({ "spec": { "volumeClaimTemplates": [
+        { "metadata": { "name": "data" } }, { "metadata": { "name": "log" } },
+    ] } });
+    let told = claims_left(&set, &live).unwrap();
+    assert!(told.contains("shop/data-a-* and shop/log-a-*"), "{told}");
+    assert_eq!(claims_left(&key("apps/v1", "Deployment"), &live), None);
+    live["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({ "whenDeleted": "Delete" });
+    assert_eq!(claims_left(&set, &live), None);
+    assert_eq!(claims_left(&set, &json!({ "spec": {} })), None);
 }
 
 #[test]
