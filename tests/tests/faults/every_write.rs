@@ -105,7 +105,10 @@ impl Story {
         };
         let after = site.explained(ended.await, &[&agent])?;
         let counts = |write: &Write| write.is_done() && !write.is_renewal();
-        let writes = site.proxy.writes().into_iter().skip(earlier).filter(counts).collect();
+        let writes: Vec<_> = site.proxy.writes().into_iter().skip(earlier).filter(counts).collect();
+        if let (Place::Mixed, false) = (self.place, self.is_good) {
+            goes_back_in_order(&writes)?;
+        }
         Ok(Undisturbed { writes, after })
     }
 
@@ -188,6 +191,16 @@ impl Story {
         }
         objects.whoever_wrote_them().of_a_twin(&site.namespace)
     }
+}
+
+/// Sees that the last step was undone first, and in a step what is read before who reads it (rule
+/// 24).
+fn goes_back_in_order(writes: &[Write]) -> Result<()> {
+    let last = |path: &&str| writes.iter().rposition(|write| write.path.ends_with(path));
+    let paths = ["/statefulsets/store", "/configmaps/shared", "/deployments/web"];
+    let order: Option<Vec<usize>> = paths.iter().map(last).collect();
+    ensure!(order.is_some_and(|order| order.is_sorted()), "not {paths:?} one after the other");
+    Ok(())
 }
 
 /// How often agents have joined, by what one of them prints.

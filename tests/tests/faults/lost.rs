@@ -71,7 +71,7 @@ async fn parity_15_an_agent_that_is_lost_in_its_deployment_takes_all_back_and_gi
     let again = again.with_context(|| site.told(&[&agent, &other]))?;
     let ended = async {
         let said = run?.expect(4)?;
-        ensure!(said.contains("web"), "{said}");
+        ensure!(said.contains("the agent of web (epoch "), "{said}");
         site.is_as(&of_web).await?;
         objects(&site, &peer).await?.must_be(&of_peer)?;
         site.settled().await

@@ -120,14 +120,20 @@ async fn what_an_earlier_run_has_brought_is_given_back_around_a_third_partys_fie
 async fn there_and_back(scene: &Scene) -> Result<()> {
     let objects = scene.objects().await?;
     let audited: Vec<&Value> = objects.names().filter_map(|name| objects.get(name)).collect();
-    let early: Vec<Value> = audited.iter().map(|object| audit(object, false)).collect();
-    let late: Vec<Value> = audited.iter().map(|object| audit(object, true)).collect();
+    let worker = objects.get(&scene.named("ServiceAccount worker")).context("worker")?;
+    let uid = &worker["metadata"]["uid"];
+    let owner =
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "name": "worker", "uid": uid });
+    let early: Vec<Value> = audited.iter().map(|object| audit(object, &owner, false)).collect();
+    let late: Vec<Value> = audited.iter().map(|object| audit(object, &owner, true)).collect();
     scene.apply_as("auditor", &early).await?;
     scene.quiet().await?;
     scene.stage.write("all.yaml", &together(&[AFTER, ADDED]))?;
     let agent = scene.agent().await?;
     scene.fails_when_told()?;
     let before = scene.objects().await?;
+    let settings = before.get(&scene.named("ConfigMap settings")).context("settings")?;
+    assert_eq!(settings["metadata"]["ownerReferences"], json!([owner]));
     let meanwhile = async {
         scene.held().await?;
         scene.apply_as("auditor", &late).await?;
@@ -151,8 +157,8 @@ async fn there_and_back(scene: &Scene) -> Result<()> {
     scene.objects().await?.must_be_with(&before, &[&claim])
 }
 
-/// What a third party writes to an object, before the run or (also) in it.
-fn audit(object: &Value, late: bool) -> Value {
+/// What a third party writes to an object, before the run or (also) in it: also what owns the object.
+fn audit(object: &Value, owner: &Value, late: bool) -> Value {
     let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
     let mut audited = json!({
         "apiVersion": object["apiVersion"], "kind": kind,
@@ -161,6 +167,9 @@ fn audit(object: &Value, late: bool) -> Value {
     if kind == "Deployment" {
         let env = json!([{ "name": "AUDIT", "value": "a" }]);
         audited["spec"]["template"]["spec"]["containers"] = json!([{ "name": "app", "env": env }]);
+    }
+    if kind == "ConfigMap" {
+        audited["metadata"]["ownerReferences"] = json!([owner]);
     }
     if late {
         audited["metadata"]["labels"] = json!({ "audited": "late" });

@@ -1,9 +1,11 @@
 //! Somebody takes away what lockstep keeps for itself, or the whole namespace, while a run is held.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, ensure};
 use lockstep_tests::{
     cluster::Cluster,
-    stage::{Objects, Seat},
+    stage::{Objects, PIPELINE, Seat},
     world::{SOON, until},
 };
 use serde_json::json;
@@ -18,6 +20,39 @@ async fn a_lease_that_somebody_deletes_is_taken_again_and_the_run_goes_on() -> R
     service.play("aborts", delete(), delete(), Tester::Refuses).await?.expect(4)?;
     service.objects().await?.must_be(&before)?;
     service.play("commits", delete(), delete(), Tester::Lets).await?.expect(0)?;
+    service.steady("2").await
+}
+
+#[tokio::test]
+async fn a_lease_that_another_run_keeps_is_waited_for_and_its_holder_is_named() -> Result<()> {
+    let (service, _agent) = Service::open().await?;
+    let before = service.objects().await?;
+    let name = format!("lockstep.{PIPELINE}.backend");
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": { "name": name, "annotations": { "lockstep.dev/instance": "elsewhere" } },
+        "spec": { "holderIdentity": "r0/backend/1", "leaseDurationSeconds": 15 },
+    });
+    service.apply(&lease.to_string()).await?;
+    let renew = async {
+        for turn in 0_u32.. {
+            let renewal = format!("annotate lease {name} turn={turn} --overwrite");
+            if let Err(error) = service.kubectl(&renewal).await {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
+        anyhow!("it was renewed for ever")
+    };
+    let said = tokio::select! {
+        said = service.play("held", nothing(), nothing(), Tester::Waits) => said?.expect(4)?,
+        error = renew => return Err(error),
+    };
+    ensure!(said.contains("r0/backend/1 (elsewhere) holds it"), "whose it is: {said}");
+    service.objects().await?.must_be(&before)?;
+
+    // Nobody renews it any more, and that run has left nothing to be undone.
+    service.play("next", nothing(), nothing(), Tester::Lets).await?.expect(0)?;
     service.steady("2").await
 }
 

@@ -59,20 +59,30 @@ async fn an_autoscaler_that_scales_and_pods_that_are_drained_meanwhile_abort_not
     scale_to(2).await?;
     let name = format!("{}: Deployment web", service.namespace);
     let before = without_replicas(service.objects().await?.get(&name))?;
-    let meddle = async {
-        scale_to(4).await?;
-        service.kubectl("delete pods -l app=web --wait=false").await?;
-        let drain = ["drain", &node, "--pod-selector", "app=web", "--force", "--timeout=60s"];
-        cluster.kubectl(&drain).await?;
-        service.has(4).await
-    };
     // It scales before the first write as well as after it.
-    let said = service.play("aborts", scale_to(3), meddle, Tester::Refuses).await?.expect(4)?;
+    let said =
+        service.play("aborts", scale_to(3), scale_to(4), Tester::Refuses).await?.expect(4)?;
+    ensure!(!said.contains("backend failed"), "only the tester said no: {said}");
     ensure!(!said.contains("spec.replicas"), "the number is no residue: {said}");
     service.has(4).await?;
     assert_eq!(without_replicas(service.objects().await?.get(&name))?, before);
 
-    service.play("commits", nothing(), scale_to(5), Tester::Lets).await?.expect(0)?;
+    let meddle = async {
+        scale_to(5).await?;
+        // The scheduler spreads what is made anew.
+        service.kubectl("delete pods -l app=web --wait=false").await?;
+        let pods = ["pods", "-n", &service.namespace, "-l", "app=web"];
+        let there = |pods: &Value| -> Option<usize> {
+            let pods = pods["items"].as_array()?.iter();
+            Some(pods.filter(|pod| pod["spec"]["nodeName"] == node.as_str()).count())
+        };
+        cluster.sees("are there", &pods, |pods| (there(pods)? > 0).then_some(())).await?;
+        let drain = ["drain", &node, "--pod-selector", "app=web", "--force", "--timeout=60s"];
+        cluster.kubectl(&drain).await?;
+        cluster.sees("are elsewhere", &pods, |pods| (there(pods)? == 0).then_some(())).await?;
+        service.has(5).await
+    };
+    service.play("commits", nothing(), meddle, Tester::Lets).await?.expect(0)?;
     service.has(5).await?;
     service.steady("2").await?;
     cluster.kubectl(&["delete", "node", &node]).await.map(drop)

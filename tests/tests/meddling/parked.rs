@@ -171,7 +171,7 @@ async fn what_others_write_beside_us_meanwhile_survives_success_and_abort() -> R
         [("aborts", Tester::Refuses, 4, "1"), ("commits", Tester::Lets, 0, "2")]
     {
         let said = service.play(run, nothing(), edit(), tester).await?.expect(code)?;
-        ensure!(!said.contains("was left"), "nothing is residue: {said}");
+        ensure!(!said.contains("left:"), "nothing is residue: {said}");
         service.steady(tag).await?;
         let web = service.object("deployment").await?;
         assert_eq!(web["metadata"]["annotations"]["example.com/on-call"], "anna");

@@ -152,6 +152,11 @@ async fn the_live_plan_shows_what_all_agents_would_do_and_writes_nothing() -> Re
     let plan = scene.json(&["plan", FILE, "--live"], 0).await?;
     assert_eq!(versions(&scene).await?, before, "nothing is written");
 
+    let narrow = scene.json(&["plan", FILE, "--live", "--workflow", "frontend"], 0).await?;
+    assert_eq!(versions(&scene).await?, before, "nor by a narrow one");
+    assert_eq!(narrow["views"]["frontend"], plan["views"]["frontend"], "the same of it");
+    assert_eq!(narrow["views"]["backend"], Value::Null, "and nothing else");
+
     let backend = shown(&plan["views"]["backend"], &scene.backend)?;
     let expected = [
         ("ConfigMap new", ("create", "by delete")),

@@ -168,7 +168,10 @@ async fn what_kustomize_and_helm_make_is_deployed_upgraded_and_taken_back() -> R
     scene.objects().await?.must_be(&empty)?;
 
     let text = scene.plays("1", true).await?.expect(0)?;
-    ensure!(text.contains("migrate") && text.contains("try"), "what is left out is told: {text}");
+    ensure!(
+        text.contains("Job migrate") && text.contains("Pod try"),
+        "what is left out is told: {text}"
+    );
     scene.runs("1").await?;
     let first = scene.maps(&scene.backend).await?;
     scene.plays("2", true).await?.expect(0)?;

@@ -162,7 +162,21 @@ async fn parity_20_three_regions_in_two_clusters_go_back_together() -> Result<()
     };
     let before = look().await?;
 
-    let said = stage.run(&["--param", "tag=2-crashloop"]).await?.expect(4)?;
+    let written = async {
+        for (_, _, cluster, namespace) in &places {
+            let object = ["deployment", "app", "-n", namespace];
+            let is_next = |app: &serde_json::Value| {
+                let image = &app["spec"]["template"]["spec"]["containers"][0]["image"];
+                (*image != "shop/app:1").then_some(())
+            };
+            cluster.sees("is written", &object, is_next).await?;
+        }
+        anyhow::Ok(())
+    };
+    let arguments = ["--param", "tag=2-crashloop"];
+    let (said, written) = tokio::join!(stage.run(&arguments), written);
+    written?;
+    let said = said?.expect(4)?;
     ensure!(said.contains("deploy-ap") && said.contains("CrashLoopBackOff"), "{said}");
     let after = look().await?;
     after.0.must_be(&before.0)?;
