@@ -135,8 +135,7 @@ impl Cluster {
             "kind": "Namespace",
             "metadata": { "name": name, "labels": { super::LABEL: self.id } },
         });
-        let arguments = ["create", "-f", "-"];
-        self.kubectl_as(self.kubeconfig(), &arguments, &namespace.to_string()).await?;
+        self.make(&name, &namespace).await?;
         // Pods are refused until the controllers have made this one.
         let account = ["serviceaccount", "default", "-n", &name];
         self.sees("is there", &account, |_| Some(())).await?;

@@ -1,5 +1,5 @@
-//! What there is in a cluster, asked for in the words of `kubectl get` but without that program: tests
-//! look often.
+//! What there is in a cluster, asked for in the words of `kubectl get` but without that program, since
+//! tests look often; and what managers other than kubectl write.
 
 use std::{
     path::PathBuf,
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::{
     Client, Config,
-    api::{DynamicObject, GetParams, ListParams, Request},
+    api::{DynamicObject, GetParams, ListParams, Patch, PatchParams, PostParams, Request},
     config::{KubeConfigOptions, Kubeconfig},
     core::Resource,
     discovery::{ApiResource, Discovery, Scope, verbs},
@@ -26,7 +26,7 @@ static CONNECTIONS: LazyLock<std::io::Result<Runtime>> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
 });
 
-/// Who looks at one cluster.
+/// Who looks at one cluster, as its administrator.
 #[derive(Clone)]
 pub(super) struct Looker(Arc<Inner>);
 
@@ -63,6 +63,34 @@ impl Looker {
         let question = Question::parse(arguments)?;
         let this = self.clone();
         runtime()?.spawn(async move { this.0.answer(&question).await }).await?
+    }
+
+    /// Has a manager apply an object on the server, with these parameters.
+    pub(super) async fn apply(
+        &self,
+        params: PatchParams,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<()> {
+        let (this, object) = (self.clone(), object.clone());
+        let question = Question { namespace: Some(namespace.to_owned()), ..Question::default() };
+        runtime()?.spawn(async move { this.0.apply(&params, &question, &object).await }).await?
+    }
+
+    /// A token of a service account.
+    pub(super) async fn token(&self, namespace: &str, account: &str) -> Result<String> {
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        let asked = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": { "audiences": [] } });
+        let request = Request::new(path).create_subresource(
+            "token",
+            account,
+            &PostParams::default(),
+            asked.to_string().into_bytes(),
+        )?;
+        let this = self.clone();
+        let asked = async move { anyhow::Ok(this.0.client().await?.request(request).await?) };
+        let answer: Value = runtime()?.spawn(asked).await??;
+        Ok(answer["status"]["token"].as_str().context("a token")?.to_owned())
     }
 
     /// All kinds with namespaces that can be listed, as `kubectl get` names them.
@@ -120,6 +148,20 @@ impl Inner {
         Ok(json!({ "apiVersion": "v1", "kind": "List", "items": items }))
     }
 
+    async fn apply(&self, params: &PatchParams, question: &Question, object: &Value) -> Result<()> {
+        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
+        let (version, kind) = (text("/apiVersion"), text("/kind").context("a kind")?);
+        let group = version.context("an apiVersion")?.rsplit_once('/').map_or("", |it| it.0);
+        let word = format!("{}.{group}", kind.to_lowercase());
+        let word = word.trim_end_matches('.').to_owned();
+        let kinds = self.resolved(&[word]).await?;
+        let [kind] = kinds.as_slice() else { bail!("one kind: {object}") };
+        let name = text("/metadata/name").context("a name")?;
+        let request = kind.path(question)?.patch(name, params, &Patch::Apply(object))?;
+        self.client().await?.request::<Value>(request).await?;
+        Ok(())
+    }
+
     /// What a question's words mean. A word that means nothing may mean something by now.
     async fn resolved(&self, words: &[String]) -> Result<Vec<Arc<Kind>>> {
         let known = self.kinds.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -162,9 +204,9 @@ impl Kind {
     }
 
     fn is_named(&self, word: &str) -> bool {
-        word == self.resource.plural
-            || word == self.resource.kind.to_lowercase()
-            || word == self.name()
+        let ApiResource { plural, group, kind, .. } = &self.resource;
+        let kind = kind.to_lowercase();
+        word == plural || word == kind || word == self.name() || word == format!("{kind}.{group}")
     }
 
     fn path(&self, question: &Question) -> Result<Request> {
@@ -234,7 +276,7 @@ mod tests {
             plural: "deployments".into(),
         };
         let kind = Kind { resource, is_namespaced: true };
-        for name in ["deployment", "deployments", "deployments.apps"] {
+        for name in ["deployment", "deployments", "deployment.apps", "deployments.apps"] {
             assert!(kind.is_named(name), "{name}");
         }
         assert!(!kind.is_named("deployments.extensions"));

@@ -3,16 +3,13 @@
 //! `kubectl apply --server-side` is none of them: it also takes over what `kubectl apply` had written.
 
 use anyhow::{Context, Result};
-use kube::{
-    Api, Client, Config,
-    api::{DynamicObject, Patch, PatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
-    core::GroupVersionKind,
-    discovery::pinned_kind,
-};
+use kube::api::PatchParams;
 use serde_json::Value;
 
 use super::Cluster;
+
+/// Who makes what tests need and do not look at.
+const STAGEHAND: &str = "stagehand";
 
 impl Cluster {
     /// Applies objects of a namespace as a manager, without force.
@@ -20,24 +17,19 @@ impl Cluster {
     /// # Errors
     /// If one is refused.
     pub async fn apply_as(&self, manager: &str, namespace: &str, objects: &[Value]) -> Result<()> {
-        // Whichever was first in this process stays.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-        let client = Client::try_from(config)?;
         for object in objects {
-            let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-            let version = text("/apiVersion").context("an apiVersion")?;
-            let (group, version) = version.split_once('/').unwrap_or(("", version));
-            let kind = GroupVersionKind::gvk(group, version, text("/kind").context("a kind")?);
-            let name = text("/metadata/name").context("a name")?;
-            let (resource, _) = pinned_kind(&client, &kind).await?;
-            let api = Api::<DynamicObject>::namespaced_with(client.clone(), namespace, &resource);
-            let applied =
-                api.patch(name, &PatchParams::apply(manager), &Patch::Apply(object)).await;
-            applied.with_context(|| format!("{manager} applies {} {name}", kind.kind))?;
+            let applied = self.looker.apply(PatchParams::apply(manager), namespace, object).await;
+            let name =
+                || format!("{manager} applies {} {}", object["kind"], object["metadata"]["name"]);
+            applied.with_context(name)?;
         }
         Ok(())
+    }
+
+    /// Makes an object that a test needs, or makes it so.
+    pub(crate) async fn make(&self, namespace: &str, object: &Value) -> Result<()> {
+        let params = PatchParams::apply(STAGEHAND).force();
+        let made = self.looker.apply(params, namespace, object).await;
+        made.with_context(|| format!("making {} {}", object["kind"], object["metadata"]["name"]))
     }
 }

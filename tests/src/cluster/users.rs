@@ -19,14 +19,14 @@ impl Cluster {
         let account = serde_json::json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "labels": { OF_ACCOUNT: name } },
         });
-        self.apply(namespace, &account.to_string()).await?;
-        let token = self.kubectl(&["create", "token", name, "-n", namespace]).await?;
+        self.make(namespace, &account).await?;
+        let token = self.looker.token(namespace, name).await?;
         let config = self.view().await?;
         let authority = config.pointer("/clusters/0/cluster/certificate-authority-data");
         let authority = authority.and_then(serde_json::Value::as_str);
         let authority = authority.context("the kubeconfig has no certificate-authority-data")?;
         let path = self.folder().join(format!("{namespace}-{name}.kubeconfig"));
-        let credentials = serde_json::json!({ "token": token.trim() });
+        let credentials = serde_json::json!({ "token": token });
         write_kubeconfig(&path, self.server(), authority, &credentials)?;
         Ok(path)
     }

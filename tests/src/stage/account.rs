@@ -211,8 +211,9 @@ impl Account {
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name },
             "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": home }],
         });
-        let both = json!({ "apiVersion": "v1", "kind": "List", "items": [role, binding] });
-        cluster.apply(namespace.unwrap_or(home), &both.to_string()).await
+        let namespace = namespace.unwrap_or(home);
+        cluster.make(namespace, &role).await?;
+        cluster.make(namespace, &binding).await
     }
 }
 
