@@ -114,7 +114,7 @@ async fn claims_that_a_set_has_made_outlive_it_and_are_told_of() -> Result<()> {
 
     fs::remove_file(house.stage.folder().join("fail"))?;
     house.run("r2", 0).await?;
-    let told = house.lockstep(&["destroy", FILE, "--yes"], 0).await?;
+    let told = house.with(house.cluster().kubeconfig(), &["destroy", FILE, "--yes"], 0).await?;
     ensure!(told.contains(&format!("kept {kept}")), "it is told: {told}");
     ensure!(claim().await?.is_some(), "nor does who destroys all else");
     Ok(())

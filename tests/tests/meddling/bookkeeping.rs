@@ -45,7 +45,7 @@ async fn a_lease_that_another_run_keeps_is_waited_for_and_its_holder_is_named() 
         anyhow!("it was renewed for ever")
     };
     let said = tokio::select! {
-        said = service.play("held", nothing(), nothing(), Tester::Waits) => said?.expect(4)?,
+        said = service.stage.run_as("held") => said?.expect(4)?,
         error = renew => return Err(error),
     };
     ensure!(said.contains("r0/backend/1 (elsewhere) holds it"), "whose it is: {said}");

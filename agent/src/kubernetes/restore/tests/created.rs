@@ -80,7 +80,7 @@ fn a_set_leaves_the_claims_of_its_templates_unless_it_says_otherwise() {
         { "metadata": { "name": "data" } }, { "metadata": { "name": "log" } },
     ] } });
     let told = claims_left(&set, &live).unwrap();
-    assert!(told.contains("shop/data-a-* and shop/log-a-*"), "{told}");
+    assert!(told.contains("shop/data-a-*, shop/log-a-*"), "{told}");
     assert_eq!(claims_left(&key("apps/v1", "Deployment"), &live), None);
     live["spec"]["persistentVolumeClaimRetentionPolicy"] = json!({ "whenDeleted": "Delete" });
     assert_eq!(claims_left(&set, &live), None);
