@@ -42,7 +42,7 @@ demo-kubernetes: build ## the same in a Kubernetes cluster of its own, or yours;
 	$(with_nats) scripts/demo-kubernetes $(target)/debug $(or $(NODE),fake)
 
 .PHONY: test
-test: build ## every test, and the figures that some of them print (about 30 minutes on 2 cores)
+test: build ## every test, and the figures that some of them print (under 30 minutes on 2 cores)
 	$(cluster_tools)
 	$(node_tools)
 	scripts/build-go helm > /dev/null
